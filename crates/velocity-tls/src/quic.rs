@@ -1,0 +1,327 @@
+//! The hello stage on QUIC, between quinn-proto and rustls.
+//!
+//! quinn starts a TLS session before a byte of CRYPTO data has come. The session here waits for
+//! the whole ClientHello, shows it to [`ServerTls`], and only then starts rustls with the
+//! configuration that was chosen. Both sides also watch the ServerHello pass (it is in clear at
+//! the Initial level), which is where the negotiated group and cipher suite are read.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use quinn_proto::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::{
+    ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
+    UnsupportedVersion,
+};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
+
+use crate::error::TlsError;
+use crate::facts::Facts;
+use crate::hello::{Hello, MAX_HELLO, Malformed, Reader};
+use crate::server::ServerTls;
+
+/// TLS alerts (RFC 9846 section 6) that the hello stage itself sends.
+const ALERT_DECODE_ERROR: u8 = 50;
+const ALERT_NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// A rustls configuration ready for QUIC.
+pub struct QuicConfig(Arc<QuicServerConfig>);
+
+impl QuicConfig {
+    pub(crate) fn new(config: rustls::ServerConfig) -> Result<Self, TlsError> {
+        let config = QuicServerConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))?;
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// The configuration of a QUIC listener: asks `current` for the present [`ServerTls`] at each handshake.
+pub struct HelloServerConfig<F> {
+    current: F,
+    /// Initial keys and Retry tags do not depend on what is negotiated (RFC 9001 sections 5.2, 5.8).
+    initial: Arc<QuicServerConfig>,
+}
+
+impl<F> HelloServerConfig<F>
+where
+    F: Fn() -> Arc<ServerTls> + Send + Sync + 'static,
+{
+    /// `None` when the present configuration has no protocol over QUIC.
+    pub fn new(current: F) -> Option<Self> {
+        let initial = current().choose_quic(&Hello::default())?.0.clone();
+        Some(Self { current, initial })
+    }
+}
+
+impl<F> ServerConfig for HelloServerConfig<F>
+where
+    F: Fn() -> Arc<ServerTls> + Send + Sync + 'static,
+{
+    fn initial_keys(&self, version: u32, dst_cid: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
+        self.initial.initial_keys(version, dst_cid)
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.initial.retry_tag(version, orig_dst_cid, packet)
+    }
+
+    fn start_session(self: Arc<Self>, version: u32, params: &TransportParameters) -> Box<dyn Session> {
+        let waiting = Waiting {
+            tls: (self.current)(),
+            initial: self.initial.clone(),
+            version,
+            params: *params,
+            received: Vec::new(),
+        };
+        Box::new(HelloSession {
+            state: State::Waiting(waiting),
+            watch: Watch::default(),
+        })
+    }
+}
+
+/// A client configuration whose sessions report [`Facts`].
+pub struct WatchedClientConfig(pub Arc<QuicClientConfig>);
+
+impl ClientConfig for WatchedClientConfig {
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        server_name: &str,
+        params: &TransportParameters,
+    ) -> Result<Box<dyn Session>, ConnectError> {
+        let session = self.0.clone().start_session(version, server_name, params)?;
+        Ok(Box::new(HelloSession {
+            state: State::Running(session),
+            watch: Watch::default(),
+        }))
+    }
+}
+
+/// A server session before its ClientHello is complete.
+struct Waiting {
+    tls: Arc<ServerTls>,
+    initial: Arc<QuicServerConfig>,
+    version: u32,
+    params: TransportParameters,
+    received: Vec<u8>,
+}
+
+impl Waiting {
+    /// The running session and the ClientHello for it; `None` while the hello is incomplete.
+    fn advance(&mut self, bytes: &[u8]) -> Result<Option<(Box<dyn Session>, Vec<u8>)>, TransportError> {
+        self.received.extend_from_slice(bytes);
+        let complete = Hello::complete_len(&self.received);
+        if complete.is_some_and(|len| len > MAX_HELLO) {
+            return Err(alert(ALERT_DECODE_ERROR, "the ClientHello is too large"));
+        }
+        if complete.is_none_or(|len| len > self.received.len()) {
+            return Ok(None);
+        }
+        let received = std::mem::take(&mut self.received);
+        let hello =
+            Hello::parse(&received).map_err(|Malformed| alert(ALERT_DECODE_ERROR, "the ClientHello is malformed"))?;
+        let Some(config) = self.tls.choose_quic(&hello) else {
+            return Err(alert(ALERT_NO_APPLICATION_PROTOCOL, "no protocol in common"));
+        };
+        Ok(Some((
+            config.0.clone().start_session(self.version, &self.params),
+            received,
+        )))
+    }
+}
+
+enum State {
+    Waiting(Waiting),
+    Running(Box<dyn Session>),
+}
+
+struct HelloSession {
+    state: State,
+    watch: Watch,
+}
+
+impl HelloSession {
+    fn running(&self) -> Option<&dyn Session> {
+        match &self.state {
+            State::Waiting(_) => None,
+            State::Running(session) => Some(session.as_ref()),
+        }
+    }
+}
+
+impl Session for HelloSession {
+    fn initial_keys(&self, dst_cid: &ConnectionId, side: Side) -> Keys {
+        match &self.state {
+            // A server derives its Initial keys through the ServerConfig; only after a Retry, which is
+            // a client's affair, are they asked of a session.
+            State::Waiting(waiting) => match waiting.initial.initial_keys(waiting.version, dst_cid) {
+                Ok(keys) => keys,
+                Err(_) => waiting
+                    .initial
+                    .clone()
+                    .start_session(waiting.version, &waiting.params)
+                    .initial_keys(dst_cid, side),
+            },
+            State::Running(session) => session.initial_keys(dst_cid, side),
+        }
+    }
+
+    /// [`Facts`], once ALPN is settled.
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        let data = self.running()?.handshake_data()?.downcast::<HandshakeData>().ok()?;
+        Some(Box::new(Facts {
+            alpn: data.protocol,
+            server_name: data.server_name,
+            group: self.watch.group,
+            cipher: self.watch.cipher,
+            hello_retry: self.watch.hello_retry,
+            version: Some(0x0304),
+        }))
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.running()?.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        self.running()?.early_crypto()
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.running()?.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.running().is_none_or(Session::is_handshaking)
+    }
+
+    fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        match &mut self.state {
+            State::Waiting(waiting) => match waiting.advance(bytes)? {
+                None => Ok(false),
+                Some((mut session, hello)) => {
+                    let ready = session.read_handshake(&hello);
+                    self.state = State::Running(session);
+                    ready
+                }
+            },
+            State::Running(session) => {
+                self.watch.feed(bytes);
+                session.read_handshake(bytes)
+            }
+        }
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        match self.running() {
+            None => Ok(None),
+            Some(session) => session.transport_parameters(),
+        }
+    }
+
+    fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<Keys> {
+        let State::Running(session) = &mut self.state else {
+            return None;
+        };
+        let before = out.len();
+        let keys = session.write_handshake(out);
+        self.watch.feed(&out[before..]);
+        keys
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        match &mut self.state {
+            State::Waiting(_) => None,
+            State::Running(session) => session.next_1rtt_keys(),
+        }
+    }
+
+    fn is_valid_retry(&self, orig_dst_cid: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        self.running()
+            .is_some_and(|session| session.is_valid_retry(orig_dst_cid, header, payload))
+    }
+
+    fn export_keying_material(
+        &self,
+        output: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.running()
+            .ok_or(ExportKeyingMaterialError)?
+            .export_keying_material(output, label, context)
+    }
+}
+
+/// The random value that makes a ServerHello a HelloRetryRequest (RFC 9846 section 4.1.3).
+const HELLO_RETRY_RANDOM: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// Reads group and cipher suite from the ServerHello as it passes, in either direction.
+#[derive(Default)]
+struct Watch {
+    /// Handshake bytes until the ServerHello was seen; a ServerHello is below 2 KiB.
+    pending: Vec<u8>,
+    done: bool,
+    group: Option<u16>,
+    cipher: Option<u16>,
+    hello_retry: bool,
+}
+
+impl Watch {
+    fn feed(&mut self, bytes: &[u8]) {
+        const SERVER_HELLO: u8 = 2;
+        if self.done || bytes.is_empty() {
+            return;
+        }
+        self.pending.extend_from_slice(bytes);
+        while let Some(len) = Hello::complete_len(&self.pending) {
+            if len > MAX_HELLO {
+                self.done = true;
+            }
+            if len > self.pending.len() || self.done {
+                break;
+            }
+            let message: Vec<u8> = self.pending.drain(..len).collect();
+            if message.first() == Some(&SERVER_HELLO) && self.server_hello(&message).is_err() {
+                self.done = true;
+            }
+        }
+        if self.done {
+            self.pending = Vec::new();
+        }
+    }
+
+    fn server_hello(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let mut message = Reader(message);
+        message.u8()?;
+        let mut body = message.vec24()?;
+        body.u16()?; // legacy_version
+        let retry = body.take(32)? == HELLO_RETRY_RANDOM;
+        body.vec8()?; // legacy_session_id_echo
+        self.cipher = Some(body.u16()?);
+        body.u8()?; // legacy_compression_method
+        let mut extensions = body.vec16()?;
+        while !extensions.0.is_empty() {
+            let kind = extensions.u16()?;
+            let mut content = extensions.vec16()?;
+            if kind == 51 {
+                self.group = Some(content.u16()?);
+            }
+        }
+        self.hello_retry |= retry;
+        self.done = !retry;
+        Ok(())
+    }
+}
+
+fn alert(code: u8, reason: &str) -> TransportError {
+    TransportError {
+        code: TransportErrorCode::crypto(code),
+        frame: None,
+        reason: reason.into(),
+    }
+}
