@@ -74,7 +74,7 @@ where
             received: Vec::new(),
         };
         Box::new(HelloSession {
-            state: State::Waiting(waiting),
+            state: State::Waiting(Box::new(waiting)),
             watch: Watch::default(),
         })
     }
@@ -108,8 +108,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The running session and the ClientHello for it; `None` while the hello is incomplete.
-    fn advance(&mut self, bytes: &[u8]) -> Result<Option<(Box<dyn Session>, Vec<u8>)>, TransportError> {
+    /// Collect CRYPTO data. Once the ClientHello is complete: the session that answers it, and the hello.
+    fn advance(&mut self, bytes: &[u8]) -> Result<Option<Started>, TransportError> {
         self.received.extend_from_slice(bytes);
         let complete = Hello::complete_len(&self.received);
         if complete.is_some_and(|len| len > MAX_HELLO) {
@@ -131,8 +131,11 @@ impl Waiting {
     }
 }
 
+/// A session of the configuration that was chosen, and the ClientHello it has yet to read.
+type Started = (Box<dyn Session>, Vec<u8>);
+
 enum State {
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
     Running(Box<dyn Session>),
 }
 

@@ -1,0 +1,105 @@
+//! The access log: one line for each request, written when its last byte was handed over or it failed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::log::{self, Level};
+use crate::metrics::Metrics;
+use crate::session::Peer;
+
+/// An answer under way. Dropping it ends the request: counters move and the line is written.
+pub struct Access {
+    metrics: Arc<Metrics>,
+    line: Option<Box<Entry>>,
+}
+
+struct Entry {
+    peer: Arc<Peer>,
+    start: Instant,
+    method: http::Method,
+    host: String,
+    path: String,
+    status: u16,
+    bytes: u64,
+    complete: bool,
+}
+
+impl Access {
+    /// `log` is whether the Plan wants access lines.
+    pub fn begin(
+        metrics: &Arc<Metrics>,
+        peer: &Arc<Peer>,
+        request: &http::request::Parts,
+        host: &str,
+        log: bool,
+    ) -> Self {
+        metrics.request_began();
+        let line = (log && log::enabled(Level::Info)).then(|| {
+            Box::new(Entry {
+                peer: peer.clone(),
+                start: Instant::now(),
+                method: request.method.clone(),
+                host: host.to_owned(),
+                path: request
+                    .uri
+                    .path_and_query()
+                    .map_or_else(|| "*".to_owned(), |path| path.as_str().to_owned()),
+                status: 0,
+                bytes: 0,
+                complete: false,
+            })
+        });
+        Self {
+            metrics: metrics.clone(),
+            line,
+        }
+    }
+
+    pub fn status(&mut self, status: http::StatusCode) {
+        if let Some(entry) = &mut self.line {
+            entry.status = status.as_u16();
+        }
+    }
+
+    /// `len` more bytes of the body went to the transport.
+    pub fn sent(&mut self, len: usize) {
+        if let Some(entry) = &mut self.line {
+            entry.bytes += len as u64;
+        }
+    }
+
+    /// The whole answer went to the transport.
+    pub fn complete(&mut self) {
+        if let Some(entry) = &mut self.line {
+            entry.complete = true;
+        }
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        self.metrics.request_ended();
+        let Some(entry) = &self.line else { return };
+        log::line(Level::Info, "velocity::server", "request", "", |line| {
+            line.raw("connection_id", entry.peer.id);
+            line.text("client", &entry.peer.remote.to_string());
+            line.text("alpn", entry.peer.protocol);
+            if let Some(profile) = entry.peer.profile {
+                line.text("profile", profile.as_str());
+            }
+            line.text("group", &entry.peer.group);
+            line.text("method", entry.method.as_str());
+            line.text("host", &entry.host);
+            line.text("path", &entry.path);
+            line.raw("status", entry.status);
+            line.raw("bytes", entry.bytes);
+            line.raw(
+                "latency_ms",
+                format_args!("{:.3}", entry.start.elapsed().as_secs_f64() * 1e3),
+            );
+            if !entry.complete {
+                line.text("reason", "aborted");
+            }
+        });
+    }
+}

@@ -1,0 +1,296 @@
+//! Resolving, connecting, shaking hands.
+//!
+//! Addresses are raced in the manner of RFC 8305: the next one starts when the last has had a
+//! quarter of a second, and the first handshake that completes wins.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use velocity_tls::{ClientTls, Facts, TlsError};
+
+use super::request::Sender;
+use super::{Connection, Options, Protocol, Report};
+use crate::error::{Error, Result};
+
+/// RFC 8305 section 5: connection attempt delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// UDP receive buffer: bulk downloads come in bursts of many packets.
+const UDP_BUFFER: usize = 4 << 20;
+
+pub(super) async fn open(options: &Options) -> Result<Connection> {
+    let options = Arc::new(options.clone());
+    let addresses = resolve(&options).await?;
+    let mut attempts = JoinSet::new();
+    let mut waiting = addresses.into_iter();
+    let mut failure = None;
+    loop {
+        if let Some(address) = waiting.next() {
+            let options = options.clone();
+            attempts.spawn(async move { attempt(&options, address).await });
+        }
+        let joined = tokio::select! {
+            joined = attempts.join_next() => joined,
+            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => continue,
+        };
+        match joined {
+            Some(Ok(Ok(connection))) => return Ok(connection),
+            Some(Ok(Err(error))) => {
+                let _ = failure.get_or_insert(error);
+            }
+            Some(Err(panicked)) => return Err(Error::internal(panicked.to_string())),
+            None if waiting.len() == 0 => {
+                return Err(failure.unwrap_or_else(|| Error::connect("RESOLVE_FAILED", "the name has no address")));
+            }
+            None => {}
+        }
+    }
+}
+
+async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
+    let host = options.host.trim_start_matches('[').trim_end_matches(']');
+    match tokio::net::lookup_host((host, options.port)).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(
+            Error::connect("RESOLVE_FAILED", format!("cannot resolve {}: {error}", options.host))
+                .hint("check the host name"),
+        ),
+    }
+}
+
+async fn attempt(options: &Options, address: SocketAddr) -> Result<Connection> {
+    let tls =
+        ClientTls::new(options.protocol.alpn().as_bytes(), options.profile, &options.trust).map_err(trust_error)?;
+    let name = options.server_name.as_deref().unwrap_or(&options.host);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let start = Instant::now();
+    let (sender, mut report) = match options.protocol.over_quic() {
+        true => quic(options, address, name, &tls, start).await?,
+        false => tcp(options, address, name, &tls, start).await?,
+    };
+    report.signature_scheme = tls.signature_scheme();
+    report.verified = !matches!(options.trust, velocity_tls::client::Trust::Anyone);
+    Ok(Connection {
+        report,
+        sender,
+        authority: authority(options),
+    })
+}
+
+/// `host`, or `host:port` where the port is not the default one.
+fn authority(options: &Options) -> String {
+    let host = match options.host.contains(':') && !options.host.starts_with('[') {
+        true => format!("[{}]", options.host),
+        false => options.host.clone(),
+    };
+    if options.port == 443 {
+        host
+    } else {
+        format!("{host}:{}", options.port)
+    }
+}
+
+async fn tcp(
+    options: &Options,
+    address: SocketAddr,
+    name: &str,
+    tls: &ClientTls,
+    start: Instant,
+) -> Result<(Sender, Report)> {
+    let stream = TcpStream::connect(address).await.map_err(|e| {
+        Error::connect("CONNECT_FAILED", format!("cannot connect to {address} over TCP: {e}"))
+            .hint("is the server running, and is the port open?")
+    })?;
+    let _ = stream.set_nodelay(true);
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|e| Error::connect("RESOLVE_FAILED", format!("{name} is no host name: {e}")))?;
+    let stream = tokio_rustls::TlsConnector::from(tls.tcp())
+        .connect(name, stream)
+        .await
+        .map_err(
+            |e| match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(error) => handshake_error(options, error),
+                None => Error::connect("HANDSHAKE_FAILED", format!("the handshake with {address} failed: {e}")),
+            },
+        )?;
+    let connection = stream.get_ref().1;
+    let facts = Facts::of(connection, None);
+    if facts.alpn.as_deref().unwrap_or(b"http/1.1") != options.protocol.alpn().as_bytes() {
+        return Err(alpn_error(options));
+    }
+    let tls12 = facts.version == Some(0x0303);
+    let report = Report {
+        round_trips: 2 + u8::from(facts.hello_retry) + u8::from(tls12),
+        handshake: start.elapsed(),
+        chain: chain(connection.peer_certificates().unwrap_or_default()),
+        remote: address,
+        facts,
+        signature_scheme: None,
+        verified: false,
+    };
+    let sender = match options.protocol {
+        Protocol::H2 => Sender::h2(stream).await?,
+        _ => Sender::h1(stream).await?,
+    };
+    Ok((sender, report))
+}
+
+async fn quic(
+    options: &Options,
+    address: SocketAddr,
+    name: &str,
+    tls: &ClientTls,
+    start: Instant,
+) -> Result<(Sender, Report)> {
+    let endpoint = endpoint(address)
+        .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot open a UDP socket for {address}: {e}")))?;
+    let mut config = quinn::ClientConfig::new(tls.quic().map_err(trust_error)?);
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .stream_receive_window((8u32 << 20).into())
+        .receive_window((16u32 << 20).into())
+        .max_concurrent_bidi_streams(0u32.into())
+        .max_concurrent_uni_streams(8u32.into())
+        .keep_alive_interval(Some(Duration::from_secs(10)));
+    config.transport_config(Arc::new(transport));
+    let connection = endpoint
+        .connect_with(config, address, name)
+        .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot connect to {name}: {e}")))?
+        .await
+        .map_err(|e| quic_error(options, address, &e))?;
+    let handshake = start.elapsed();
+    let facts = connection
+        .handshake_data()
+        .and_then(|data| data.downcast::<Facts>().ok())
+        .unwrap_or_default();
+    let identity = connection
+        .peer_identity()
+        .and_then(|id| id.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let report = Report {
+        round_trips: 1 + u8::from(facts.hello_retry),
+        handshake,
+        chain: chain(&identity.unwrap_or_default()),
+        remote: address,
+        facts: *facts,
+        signature_scheme: None,
+        verified: false,
+    };
+    Ok((Sender::h3(endpoint, connection).await?, report))
+}
+
+/// A UDP socket connected to `address`, so that the kernel reports a port nobody listens on.
+fn endpoint(address: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    socket.connect(&address.into())?;
+    quinn::Endpoint::new(
+        quinn::EndpointConfig::default(),
+        None,
+        socket.into(),
+        Arc::new(quinn::TokioRuntime),
+    )
+}
+
+fn chain(certificates: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
+    certificates.iter().map(|certificate| certificate.to_vec()).collect()
+}
+
+fn trust_error(error: TlsError) -> Error {
+    Error::config(error.code(), error.to_string()).hint(error.hint())
+}
+
+fn alpn_error(options: &Options) -> Error {
+    Error::connect(
+        "ALPN_REQUIRED",
+        format!("{} does not speak {}", options.host, options.protocol.alpn()),
+    )
+    .hint("velocity client probe shows what it speaks")
+}
+
+/// Why TLS failed, in the terms of the command line.
+fn handshake_error(options: &Options, error: &rustls::Error) -> Error {
+    use rustls::{AlertDescription, CertificateError};
+    match error {
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => alpn_error(options),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => Error::connect(
+            "HANDSHAKE_FAILED",
+            "the server accepts none of the key exchange groups offered",
+        )
+        .hint("try another --profile, or --http h3"),
+        rustls::Error::InvalidCertificate(reason) => {
+            let what = match reason {
+                CertificateError::UnknownIssuer => "it is signed by nobody trusted here".to_owned(),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    format!(
+                        "it is for another name than {}",
+                        options.server_name.as_ref().unwrap_or(&options.host)
+                    )
+                }
+                other => other.to_string(),
+            };
+            Error::connect(
+                "CERTIFICATE_INVALID",
+                format!("the certificate of {} is not valid: {what}", options.host),
+            )
+            .hint("--cacert FILE trusts another root; --insecure trusts anybody")
+        }
+        other => Error::connect(
+            "HANDSHAKE_FAILED",
+            format!("the handshake with {} failed: {other}", options.host),
+        ),
+    }
+}
+
+fn quic_error(options: &Options, address: SocketAddr, error: &quinn::ConnectionError) -> Error {
+    use quinn::ConnectionError::{ConnectionClosed, TransportError};
+    let alert = match error {
+        TransportError(e) => {
+            // A verdict of our own verifier comes as the text of the rustls error behind the alert.
+            if u64::from(e.code) >> 8 == 1 && !e.reason.is_empty() {
+                return certificate_or_alert(options, u64::from(e.code) as u8, &e.reason);
+            }
+            Some(u64::from(e.code))
+        }
+        ConnectionClosed(close) => Some(u64::from(close.error_code)),
+        _ => None,
+    };
+    match alert {
+        Some(code) if code >> 8 == 1 => certificate_or_alert(options, code as u8, ""),
+        Some(_) | None => Error::connect(
+            "CONNECT_FAILED",
+            format!("cannot connect to {address} over QUIC: {error}"),
+        )
+        .hint("is UDP open on that port? --http h2 goes over TCP"),
+    }
+}
+
+/// CRYPTO_ERROR of RFC 9001 section 4.8: a TLS alert.
+fn certificate_or_alert(options: &Options, alert: u8, reason: &str) -> Error {
+    use rustls::AlertDescription as Alert;
+    let alert = Alert::from(alert);
+    match alert {
+        Alert::UnknownCA
+        | Alert::BadCertificate
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::CertificateRevoked
+        | Alert::UnsupportedCertificate => {
+            let detail = if reason.is_empty() {
+                format!("{alert:?}")
+            } else {
+                reason.to_owned()
+            };
+            Error::connect(
+                "CERTIFICATE_INVALID",
+                format!("the certificate of {} is not valid: {detail}", options.host),
+            )
+            .hint("--cacert FILE trusts another root; --insecure trusts anybody")
+        }
+        other => handshake_error(options, &rustls::Error::AlertReceived(other)),
+    }
+}

@@ -1,0 +1,163 @@
+//! The client: one connection over one protocol, and requests on it.
+//!
+//! Which protocol to try, and what to do when it fails, is decided in Python.
+
+mod connect;
+mod request;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use velocity_tls::client::Trust;
+use velocity_tls::{Facts, Profile};
+
+use crate::error::{Error, Result};
+use crate::http::Body;
+
+/// What to connect to, and on which conditions.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name or IP address.
+    pub host: String,
+    pub port: u16,
+    pub protocol: Protocol,
+    /// Groups to offer; `None` leaves the choice to the server.
+    pub profile: Option<Profile>,
+    /// SNI and the name the certificate must bear; `host` where absent.
+    pub server_name: Option<String>,
+    pub trust: Trust,
+    /// For connecting and the handshake, all addresses together.
+    pub timeout: Duration,
+}
+
+impl Options {
+    /// `ca_file` and `insecure` as a [`Trust`].
+    pub fn trust(ca_file: Option<PathBuf>, insecure: bool) -> Trust {
+        match ca_file {
+            _ if insecure => Trust::Anyone,
+            Some(path) => Trust::Roots(path),
+            None => Trust::System,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Velocity,
+    H3,
+    H2,
+    H1,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 4] = [Protocol::Velocity, Protocol::H3, Protocol::H2, Protocol::H1];
+
+    /// The ALPN identifier.
+    pub fn alpn(self) -> &'static str {
+        match self {
+            Protocol::Velocity => "velocity/1",
+            Protocol::H3 => "h3",
+            Protocol::H2 => "h2",
+            Protocol::H1 => "http/1.1",
+        }
+    }
+
+    pub fn parse(alpn: &str) -> Option<Self> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.alpn() == alpn)
+    }
+
+    fn over_quic(self) -> bool {
+        matches!(self, Protocol::Velocity | Protocol::H3)
+    }
+}
+
+/// A connection whose handshake is done.
+pub struct Connection {
+    pub report: Report,
+    sender: request::Sender,
+    authority: String,
+}
+
+/// What the handshake revealed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub facts: Facts,
+    pub remote: std::net::SocketAddr,
+    pub signature_scheme: Option<u16>,
+    /// Flights of the handshake that waited for an answer, TCP's included.
+    pub round_trips: u8,
+    pub handshake: Duration,
+    /// DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    pub verified: bool,
+}
+
+/// A response head, and a body that is read chunk by chunk.
+pub struct Response {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Body,
+}
+
+impl Connection {
+    /// Resolve, connect and finish the handshake.
+    pub async fn open(options: &Options) -> Result<Self> {
+        let deadline = Instant::now() + options.timeout;
+        match tokio::time::timeout_at(deadline, connect::open(options)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::connect(
+                "CONNECT_TIMEOUT",
+                format!(
+                    "no answer from {}:{} over {}",
+                    options.host,
+                    options.port,
+                    options.protocol.alpn()
+                ),
+            )
+            .hint(match options.protocol.over_quic() {
+                true => "is UDP open on that port? --http h2 goes over TCP",
+                false => "is the server running, and is the port open?",
+            })),
+        }
+    }
+
+    /// Send a request and wait for the response head.
+    pub async fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Option<Bytes>,
+    ) -> Result<Response> {
+        let request = request::build(&self.authority, self.sender.is_h1(), method, path, headers, body)?;
+        self.sender.send(request).await
+    }
+
+    /// Close politely. Dropping does the same without waiting.
+    pub async fn close(&mut self) {
+        self.sender.close().await;
+    }
+}
+
+/// The next chunk of a body; `None` at its end.
+pub async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
+    use http_body_util::BodyExt;
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Ok(Some(data)),
+                Err(_trailers) => {}
+            },
+            Some(Err(error)) => {
+                return Err(
+                    Error::request("BODY_TRUNCATED", format!("the body ended early: {error}"))
+                        .hint("try again; with -o a download resumes where it stopped"),
+                );
+            }
+        }
+    }
+}

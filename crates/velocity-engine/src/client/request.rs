@@ -1,0 +1,164 @@
+//! Requests and responses over whichever protocol the connection speaks.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::Response;
+use crate::error::{Error, Result};
+use crate::http::Body;
+use crate::http::h3::client as h3;
+
+/// Flow control windows of an HTTP/2 connection: bulk downloads on long paths.
+const H2_WINDOW: u32 = 8 << 20;
+/// How long the last packets of a closed connection may take.
+const CLOSE_LINGER: Duration = Duration::from_millis(200);
+
+/// The sending side of a connection.
+pub(super) enum Sender {
+    H1(hyper::client::conn::http1::SendRequest<Body>),
+    H2(hyper::client::conn::http2::SendRequest<Body>),
+    H3 {
+        endpoint: quinn::Endpoint,
+        connection: h3::Connection,
+    },
+    Closed,
+}
+
+impl Sender {
+    pub(super) async fn h1(stream: TlsStream<TcpStream>) -> Result<Self> {
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        let (sender, driver) = builder
+            .max_buf_size(1 << 20)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| broken(&e))?;
+        tokio::spawn(driver);
+        Ok(Sender::H1(sender))
+    }
+
+    pub(super) async fn h2(stream: TlsStream<TcpStream>) -> Result<Self> {
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (sender, driver) = builder
+            .initial_stream_window_size(H2_WINDOW)
+            .initial_connection_window_size(H2_WINDOW)
+            .max_frame_size(64 << 10)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| broken(&e))?;
+        tokio::spawn(driver);
+        Ok(Sender::H2(sender))
+    }
+
+    pub(super) async fn h3(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Result<Self> {
+        let connection = h3::Connection::new(connection).await.map_err(|e| broken(&e))?;
+        Ok(Sender::H3 { endpoint, connection })
+    }
+
+    pub(super) fn is_h1(&self) -> bool {
+        matches!(self, Sender::H1(_))
+    }
+
+    pub(super) async fn send(&mut self, request: http::Request<Body>) -> Result<Response> {
+        let response = match self {
+            Sender::H1(sender) => sender
+                .send_request(request)
+                .await
+                .map(from_hyper)
+                .map_err(|e| broken(&e))?,
+            Sender::H2(sender) => sender
+                .send_request(request)
+                .await
+                .map(from_hyper)
+                .map_err(|e| broken(&e))?,
+            Sender::H3 { connection, .. } => connection.send(request).await.map_err(|e| broken(&e))?,
+            Sender::Closed => return Err(Error::request("REQUEST_FAILED", "the connection is closed")),
+        };
+        let (head, body) = response.into_parts();
+        Ok(Response {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Sender::H3 { endpoint, connection } = std::mem::replace(self, Sender::Closed) {
+            connection.close();
+            let _ = tokio::time::timeout(CLOSE_LINGER, endpoint.wait_idle()).await;
+        }
+    }
+}
+
+fn broken(error: &dyn std::error::Error) -> Error {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Error::request("REQUEST_FAILED", format!("the request failed: {text}")).hint("the server may say more in its log")
+}
+
+/// Put a request together; anything the field grammar forbids is refused here (RFC 9110 section 5.5).
+pub(super) fn build(
+    authority: &str,
+    h1: bool,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body: Option<Bytes>,
+) -> Result<http::Request<Body>> {
+    let invalid = |what: &str| {
+        Error::request("HEADERS_INVALID", format!("the {what} cannot be sent"))
+            .hint("control characters and spaces are not allowed there")
+    };
+    let mut request = http::Request::new(Body::default());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| invalid("method"))?;
+    let uri = match h1 {
+        true => path.parse::<Uri>(),
+        false => format!("https://{authority}{path}").parse::<Uri>(),
+    };
+    *request.uri_mut() = uri.map_err(|_| invalid("path"))?;
+    *request.version_mut() = if h1 { Version::HTTP_11 } else { Version::HTTP_2 };
+    let map = request.headers_mut();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&format!("header name {name:?}")))?;
+        // Latin-1, as Python hands it over.
+        let value: Vec<u8> = value
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)))
+            .collect::<Result<_, _>>()
+            .map_err(|_| invalid(name.as_str()))?;
+        map.append(
+            &name,
+            HeaderValue::from_bytes(&value).map_err(|_| invalid(&format!("value of {name}")))?,
+        );
+    }
+    if h1 && !map.contains_key(HOST) {
+        map.insert(HOST, HeaderValue::from_str(authority).map_err(|_| invalid("host"))?);
+    }
+    if !map.contains_key(USER_AGENT) {
+        map.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("velocity/", env!("CARGO_PKG_VERSION"))),
+        );
+    }
+    if let Some(body) = body {
+        map.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        *request.body_mut() = body.into();
+    }
+    Ok(request)
+}
+
+fn from_hyper(response: http::Response<Incoming>) -> http::Response<Body> {
+    response.map(|body| Body::stream(body.map_err(io::Error::other)))
+}

@@ -1,0 +1,176 @@
+//! The engine: a Plan becomes sockets, workers and a snapshot; and goes down without losing anything.
+//!
+//! One worker is one thread with a single-threaded runtime and sockets of its own. A connection
+//! lives and dies on one worker, so nothing on its path is shared but the snapshot and counters.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::net::bind::Sockets;
+use crate::plan::{Listener, Plan};
+use crate::shutdown::{self, Phase, Trigger};
+use crate::snapshot::Snapshot;
+use crate::worker::{Shared, Worker};
+
+/// More workers than this would not fit the first byte of a connection ID.
+const MAX_WORKERS: usize = 256;
+
+pub struct Engine {
+    addresses: Vec<SocketAddr>,
+    listeners: Vec<Listener>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    trigger: Trigger,
+    alive: Arc<Alive>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Build the snapshot, bind every listener, start the workers. Nothing is left behind on error.
+    pub fn start(plan: Plan) -> Result<Self> {
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan)?));
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = plan.workers.unwrap_or(cpus).clamp(1, MAX_WORKERS);
+        let bound = plan.listeners.iter().map(|listener| {
+            let (udp, tcp) = (listener.wants_udp(), listener.wants_tcp());
+            Sockets::bind(&listener.address, udp, tcp, workers)
+        });
+        let bound: Vec<Sockets> = bound.collect::<Result<_>>()?;
+        let addresses = bound.iter().map(|sockets| sockets.address).collect();
+
+        let metrics = Arc::new(Metrics::default());
+        let (trigger, shutdown) = shutdown::channel();
+        let shared = Arc::new(Shared::new(&plan, &bound, snapshot.clone(), metrics.clone(), shutdown)?);
+        let alive = Arc::new(Alive::default());
+        let engine = Self {
+            addresses,
+            listeners: plan.listeners,
+            snapshot,
+            metrics,
+            trigger,
+            alive,
+            threads: Mutex::default(),
+        };
+        for worker in Worker::distribute(bound, workers, &shared)? {
+            let place = Alive::enter(&engine.alive);
+            let thread = std::thread::Builder::new()
+                .name(format!("velocity-{}", worker.index))
+                .spawn(move || {
+                    worker.run();
+                    drop(place);
+                })
+                .map_err(|e| Error::start("THREAD_FAILED", format!("cannot start a worker: {e}")));
+            match thread {
+                Ok(thread) => engine.threads().push(thread),
+                Err(error) => {
+                    engine.abort();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(engine)
+    }
+
+    /// Bound addresses, in the order of the Plan's listeners.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Serve another Plan from now on. Listeners cannot change; on any error nothing does.
+    pub fn reload(&self, plan: &Plan) -> Result<()> {
+        if plan.listeners != self.listeners {
+            return Err(
+                Error::config("LISTENERS_CHANGED", "listeners cannot change while the server runs")
+                    .hint("restart the server to listen elsewhere"),
+            );
+        }
+        self.snapshot.store(Arc::new(Snapshot::new(plan)?));
+        Ok(())
+    }
+
+    /// Accept nothing new, send GOAWAY, finish what is in flight. Returns at once.
+    pub fn stop(&self) {
+        self.trigger.advance(Phase::Draining);
+    }
+
+    /// Wait until every worker is done, at most `timeout`; true when they are.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.alive.none_left(timeout)
+    }
+
+    /// End every connection now and wait for the workers.
+    pub fn abort(&self) {
+        self.trigger.advance(Phase::Aborted);
+        for thread in self.threads().drain(..) {
+            // A worker that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Counts running workers.
+#[derive(Default)]
+struct Alive {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// One worker's place in the count.
+struct Place(Arc<Alive>);
+
+impl Alive {
+    fn enter(alive: &Arc<Alive>) -> Place {
+        *alive.count() += 1;
+        Place(alive.clone())
+    }
+
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn none_left(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let mut count = self.count();
+        while *count > 0 {
+            let Some(left) = until
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero())
+            else {
+                return false;
+            };
+            count = self
+                .changed
+                .wait_timeout(count, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,111 @@
+//! Small hot files in memory, with everything an answer needs made once.
+//!
+//! An entry is only as good as the file it was read from: each use compares the identity of that
+//! file, which is one system call. Nothing is served stale, and nothing has to watch the disk.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+
+use super::coding::Accepted;
+use super::conditional::Validators;
+use super::root::{Identity, Root};
+
+/// Keys longer than this are not kept.
+const MAX_KEY: usize = 512;
+/// What an entry costs besides its content: key, header map, bookkeeping.
+const OVERHEAD: u64 = 1024;
+
+/// A representation in memory.
+pub struct Entry {
+    pub validators: Validators,
+    /// The header section of a 200 answer, Content-Length included.
+    pub head: HeaderMap,
+    pub content: Bytes,
+    /// Every file this came from: the one of the URL, and the coded sibling if there is one.
+    pub sources: Vec<(Vec<u8>, Identity)>,
+}
+
+impl Entry {
+    /// Whether every source is what it was.
+    pub fn is_current(&self, root: &Root) -> bool {
+        self.sources
+            .iter()
+            .all(|(relative, identity)| root.identity(relative).as_ref() == Some(identity))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Key {
+    path: Box<str>,
+    accepted: Accepted,
+}
+
+/// A key that borrows the path of a request.
+struct KeyRef<'a>(&'a str, Accepted);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        KeyRef(&self.path, self.accepted).hash(state);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+        self.1.hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.0 == *key.path && self.1 == key.accepted
+    }
+}
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<Key, Arc<Entry>> for Size {
+    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+        OVERHEAD + key.path.len() as u64 + entry.content.len() as u64
+    }
+}
+
+/// The cache of one site.
+pub struct Hot(Cache<Key, Arc<Entry>, Size>);
+
+impl Hot {
+    pub fn new(bytes: u64) -> Self {
+        // The estimate sizes the tables; 8 KiB is a usual small file.
+        Self(Cache::with_weighter((bytes / 8192).max(16) as usize, bytes, Size))
+    }
+
+    /// The entry for a request path, as the URL has it, if it is still current.
+    pub fn get(&self, path: &str, accepted: Accepted, root: &Root) -> Option<Arc<Entry>> {
+        let key = KeyRef(path, accepted);
+        let entry = self.0.get(&key)?;
+        if entry.is_current(root) {
+            return Some(entry);
+        }
+        self.0.remove(&key);
+        None
+    }
+
+    pub fn insert(&self, path: &str, accepted: Accepted, entry: Arc<Entry>) {
+        let settled = entry.sources.iter().all(|(_, identity)| identity.is_settled());
+        if settled && path.len() <= MAX_KEY {
+            self.0.insert(
+                Key {
+                    path: path.into(),
+                    accepted,
+                },
+                entry,
+            );
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! Static files: a folder as a site (RFC 9110).
+//!
+//! [`path`] refuses, [`root`] opens, [`conditional`] and [`range`] decide how much of it to send,
+//! [`coding`] in which form, [`hot`] remembers.
+
+mod coding;
+mod conditional;
+mod hot;
+mod listing;
+mod path;
+mod range;
+mod root;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RANGE, VARY,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use self::coding::{Accepted, Coding};
+use self::conditional::{Validators, Verdict};
+use self::hot::{Entry, Hot};
+use self::path::{Refusal, SitePath};
+use self::range::Ranges;
+use self::root::{Found, Identity, Root};
+use crate::error::Result;
+use crate::http::{Body, Response};
+use crate::plan;
+use crate::service::plain;
+
+/// Files up to this size are kept in memory.
+const MAX_HOT: u64 = 256 * 1024;
+/// Files up to this size are coded whole, and the result kept in memory.
+const MAX_CODED: u64 = 1 << 20;
+/// Entries of a directory that a listing shows.
+const MAX_LISTED: usize = 10_000;
+
+/// A folder that is a site.
+pub struct Files(Arc<Site>);
+
+struct Site {
+    root: Root,
+    index: Vec<String>,
+    listings: bool,
+    cache_control: Option<HeaderValue>,
+    dotfiles: bool,
+    compress: bool,
+    hot: Hot,
+}
+
+impl Files {
+    /// Open the root.
+    pub fn new(plan: &plan::Files) -> Result<Self> {
+        let cache_control = match &plan.cache_control {
+            None => None,
+            Some(text) => Some(HeaderValue::from_str(text).map_err(|_| {
+                crate::Error::config(
+                    "CACHE_CONTROL_INVALID",
+                    format!("{text:?} cannot be sent as Cache-Control"),
+                )
+            })?),
+        };
+        Ok(Self(Arc::new(Site {
+            root: Root::open(&plan.root, plan.dotfiles)?,
+            index: plan.index.clone(),
+            listings: plan.listings,
+            cache_control,
+            dotfiles: plan.dotfiles,
+            compress: plan.compress,
+            hot: Hot::new(plan.hot_cache_bytes),
+        })))
+    }
+
+    /// Answer a request. What is in memory is answered without waiting for anything.
+    pub async fn respond(&self, request: &Parts) -> Response {
+        let site = &self.0;
+        match request.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return allow(StatusCode::NO_CONTENT),
+            _ => return allow(StatusCode::METHOD_NOT_ALLOWED),
+        }
+        let wants_range = request.method == Method::GET && request.headers.contains_key(RANGE);
+        // Ranges are of the file as it is: a client that resumes must not depend on our encoder.
+        let accepted = match site.compress && !wants_range {
+            true => Accepted::of(&request.headers),
+            false => Accepted::default(),
+        };
+        let url = request.uri.path();
+        if let Some(entry) = site.hot.get(url, accepted, &site.root) {
+            return from_memory(&entry, request);
+        }
+        match site.find(url, request, accepted).await {
+            Ok(response) => response,
+            Err(Errno::ACCESS | Errno::PERM) => plain(StatusCode::FORBIDDEN, "this file may not be read\n"),
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, "too busy, try again\n")
+            }
+            // Everything else is a way of not being there: no file, no directory, a link that leads out.
+            Err(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+}
+
+/// A file about to be sent.
+struct Opened {
+    file: Arc<File>,
+    identity: Identity,
+    relative: Vec<u8>,
+}
+
+impl Site {
+    async fn find(self: &Arc<Self>, url: &str, request: &Parts, accepted: Accepted) -> Result<Response, Errno> {
+        let path = match SitePath::parse(url, self.dotfiles) {
+            Ok(path) => path,
+            Err(Refusal::Malformed) => return Ok(plain(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
+            Err(Refusal::TooLong) => return Ok(plain(StatusCode::URI_TOO_LONG, "this path is too long\n")),
+            Err(Refusal::Hidden) => return Err(Errno::NOENT),
+        };
+        match self.root.find(&path.relative)? {
+            // `/page.html/` is not `/page.html`.
+            Found::File(..) if path.directory => Err(Errno::NOTDIR),
+            Found::File(file, identity) => {
+                let opened = Opened {
+                    file: Arc::new(file),
+                    identity,
+                    relative: path.relative,
+                };
+                Ok(self.send(url, opened, request, accepted).await)
+            }
+            Found::Directory(_) if !path.directory => Ok(redirect(url, request.uri.query())),
+            Found::Directory(directory) => {
+                for name in &self.index {
+                    if let Ok(Found::File(file, identity)) = self.root.find(&path.join(name.as_bytes())) {
+                        let relative = path.join(name.as_bytes());
+                        let opened = Opened {
+                            file: Arc::new(file),
+                            identity,
+                            relative,
+                        };
+                        return Ok(self.send(url, opened, request, accepted).await);
+                    }
+                }
+                match self.listings {
+                    true => self.list(directory, &path, request).await,
+                    false => Err(Errno::NOENT),
+                }
+            }
+        }
+    }
+
+    /// Send a file, in the best form there is of it.
+    async fn send(&self, url: &str, opened: Opened, request: &Parts, accepted: Accepted) -> Response {
+        let media_type = media_type(&opened.relative);
+        let mut head = HeaderMap::with_capacity(12);
+        head.insert(CONTENT_TYPE, content_type(&media_type));
+        head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Some(value) = &self.cache_control {
+            head.insert(CACHE_CONTROL, value.clone());
+        }
+        let shrinks = opened.identity.size >= coding::MIN_SIZE && coding::compresses(&media_type);
+        if self.compress && (shrinks || accepted.best().is_some()) {
+            head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+
+        if let Some((coding, sibling)) = self.sibling(&opened, accepted) {
+            let source = (opened.relative, opened.identity);
+            head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+            let validators = Validators::new(&sibling.identity, coding.token());
+            return self
+                .send_as_is(url, sibling, Some(source), head, validators, request, accepted)
+                .await;
+        }
+        let coding = accepted.best().filter(|_| shrinks);
+        let Some(coding) = coding else {
+            let validators = Validators::new(&opened.identity, "");
+            return self
+                .send_as_is(url, opened, None, head, validators, request, accepted)
+                .await;
+        };
+
+        let validators = Validators::new(&opened.identity, coding.token());
+        head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+        if opened.identity.size > MAX_CODED {
+            finish_head(&mut head, &validators, None);
+            return respond(head, &validators, request, || coding::stream(coding, opened.file));
+        }
+        let file = opened.file.clone();
+        let size = opened.identity.size;
+        let coded = tokio::task::spawn_blocking(move || coding::encode(coding, &read_whole(&file, size)?)).await;
+        match coded {
+            Ok(Ok(content)) => {
+                let sources = vec![(opened.relative, opened.identity)];
+                self.keep(
+                    url,
+                    accepted,
+                    Entry {
+                        validators,
+                        head,
+                        content,
+                        sources,
+                    },
+                    request,
+                )
+            }
+            _ => unreadable(),
+        }
+    }
+
+    /// Send a file byte by byte: from memory if it is small, else from the disk.
+    #[allow(clippy::too_many_arguments)] // one call, everything in it belongs to one answer
+    async fn send_as_is(
+        &self,
+        url: &str,
+        opened: Opened,
+        also: Option<(Vec<u8>, Identity)>,
+        mut head: HeaderMap,
+        validators: Validators,
+        request: &Parts,
+        accepted: Accepted,
+    ) -> Response {
+        let size = opened.identity.size;
+        if size > MAX_HOT {
+            finish_head(&mut head, &validators, Some(size));
+            let file = opened.file;
+            return respond_ranges(head, &validators, request, size, |range| {
+                Body::file(file.clone(), range.start, range.end - range.start)
+            });
+        }
+        let file = opened.file;
+        // Small enough to be in the page cache or to be there in a moment.
+        let Ok(content) = tokio::task::spawn_blocking(move || read_whole(&file, size))
+            .await
+            .unwrap_or_else(|e| Err(io::Error::other(e)))
+        else {
+            return unreadable();
+        };
+        let mut sources = vec![(opened.relative, opened.identity)];
+        sources.extend(also);
+        self.keep(
+            url,
+            accepted,
+            Entry {
+                validators,
+                head,
+                content,
+                sources,
+            },
+            request,
+        )
+    }
+
+    fn keep(&self, url: &str, accepted: Accepted, mut entry: Entry, request: &Parts) -> Response {
+        finish_head(&mut entry.head, &entry.validators, Some(entry.content.len() as u64));
+        let entry = Arc::new(entry);
+        self.hot.insert(url, accepted, entry.clone());
+        from_memory(&entry, request)
+    }
+
+    /// A sibling that somebody has coded already, and that is not older than the file.
+    fn sibling(&self, opened: &Opened, accepted: Accepted) -> Option<(Coding, Opened)> {
+        accepted.iter().find_map(|coding| {
+            let relative = [&opened.relative, coding.extension().as_bytes()].concat();
+            match self.root.find(&relative) {
+                Ok(Found::File(file, identity)) if identity.modified >= opened.identity.modified => Some((
+                    coding,
+                    Opened {
+                        file: Arc::new(file),
+                        identity,
+                        relative,
+                    },
+                )),
+                _ => None,
+            }
+        })
+    }
+
+    /// A page with the contents of a directory.
+    async fn list(
+        self: &Arc<Self>,
+        directory: std::os::fd::OwnedFd,
+        path: &SitePath,
+        request: &Parts,
+    ) -> Result<Response, Errno> {
+        let order = listing::Order::from_query(request.uri.query());
+        let as_json = request
+            .headers
+            .get(ACCEPT)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+        let mut shown = b"/".to_vec();
+        if !path.relative.is_empty() {
+            shown.extend_from_slice(&path.relative);
+            shown.push(b'/');
+        }
+        let dotfiles = self.dotfiles;
+        let page = tokio::task::spawn_blocking(move || {
+            let (mut entries, truncated) = read_directory(&directory, dotfiles)?;
+            Ok::<_, Errno>(match as_json {
+                true => listing::json(&shown, &mut entries, order, truncated),
+                false => listing::html(&shown, &mut entries, order, truncated),
+            })
+        });
+        let page = page.await.map_err(|_| Errno::IO)??;
+        let mut head = HeaderMap::new();
+        let media_type = if as_json {
+            "application/json"
+        } else {
+            "text/html; charset=utf-8"
+        };
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        head.insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
+        head.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(listing::CSP));
+        head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        head.insert(VARY, HeaderValue::from_static("Accept"));
+        Ok(with_head(
+            StatusCode::OK,
+            head,
+            if request.method == Method::HEAD {
+                Body::Empty
+            } else {
+                Bytes::from(page).into()
+            },
+        ))
+    }
+}
+
+fn read_directory(directory: &std::os::fd::OwnedFd, dotfiles: bool) -> Result<(Vec<listing::Entry>, bool), Errno> {
+    let mut entries = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") || path::is_hidden(name, dotfiles) {
+            continue;
+        }
+        // Links are shown for what they are; whether they may be followed is decided when they are.
+        let Ok(stat) = rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+        if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
+            continue;
+        }
+        if entries.len() == MAX_LISTED {
+            return Ok((entries, true));
+        }
+        entries.push(listing::Entry {
+            name: name.to_vec(),
+            directory: kind.is_dir(),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: u64::try_from(stat.st_mtime)
+                .ok()
+                .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)),
+        });
+    }
+    Ok((entries, false))
+}
+
+/// Exactly `size` bytes: a file that changes while it is read is not served torn.
+fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
+    use std::os::unix::fs::FileExt;
+    let mut content = vec![0; size as usize];
+    file.read_exact_at(&mut content, 0)?;
+    Ok(content.into())
+}
+
+fn media_type(relative: &[u8]) -> mime_guess::Mime {
+    mime_guess::from_path(Path::new(std::ffi::OsStr::from_bytes(relative))).first_or_octet_stream()
+}
+
+fn content_type(media_type: &mime_guess::Mime) -> HeaderValue {
+    let text = media_type.type_() == "text"
+        || matches!(media_type.essence_str(), "application/javascript" | "application/json");
+    let name = media_type.essence_str();
+    let value = if text {
+        format!("{name}; charset=utf-8")
+    } else {
+        name.to_owned()
+    };
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"))
+}
+
+/// The fields every form of a representation has.
+fn finish_head(head: &mut HeaderMap, validators: &Validators, len: Option<u64>) {
+    head.insert(ETAG, validators.etag.clone());
+    head.insert(LAST_MODIFIED, validators.last_modified.clone());
+    if let Some(len) = len {
+        head.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
+}
+
+fn from_memory(entry: &Entry, request: &Parts) -> Response {
+    let len = entry.content.len() as u64;
+    respond_ranges(entry.head.clone(), &entry.validators, request, len, |range| {
+        // Within bounds: ranges are cut to the length before they come here.
+        entry.content.slice(range.start as usize..range.end as usize).into()
+    })
+}
+
+/// 200, 206, 304, 412 or 416 for a representation of known length.
+fn respond_ranges(
+    mut head: HeaderMap,
+    validators: &Validators,
+    request: &Parts,
+    len: u64,
+    mut part: impl FnMut(Range<u64>) -> Body,
+) -> Response {
+    let range = match request.method == Method::GET && validators.range_applies(&request.headers) {
+        true => request.headers.get(RANGE),
+        false => None,
+    };
+    let Some(range) = range else {
+        return respond(head, validators, request, || part(0..len));
+    };
+    match validators.evaluate(&request.headers) {
+        Verdict::Proceed => {}
+        _ => return respond(head, validators, request, Body::default),
+    }
+    let parts = match Ranges::parse(range, len) {
+        Ranges::Whole => return with_head(StatusCode::OK, head, part(0..len)),
+        Ranges::Unsatisfiable => {
+            let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "there is no such range\n");
+            response
+                .headers_mut()
+                .insert(CONTENT_RANGE, text(format!("bytes */{len}")));
+            return response;
+        }
+        Ranges::Parts(parts) => parts,
+    };
+    if let [only] = &parts[..] {
+        head.insert(
+            CONTENT_RANGE,
+            text(format!("bytes {}-{}/{len}", only.start, only.end - 1)),
+        );
+        head.insert(CONTENT_LENGTH, HeaderValue::from(only.end - only.start));
+        return with_head(StatusCode::PARTIAL_CONTENT, head, part(only.clone()));
+    }
+    // multipart/byteranges, RFC 9110 section 14.6. The boundary is unguessable, so no content can hold it.
+    let random = || RandomState::new().build_hasher().finish();
+    let boundary = format!("{:016x}{:016x}", random(), random());
+    let media_type = head
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("application/octet-stream");
+    let mut bodies = VecDeque::with_capacity(parts.len() * 2 + 1);
+    for range in parts {
+        let lead = format!(
+            "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: bytes {}-{}/{len}\r\n\r\n",
+            range.start,
+            range.end - 1
+        );
+        bodies.push_back(Body::from(Bytes::from(lead)));
+        bodies.push_back(part(range));
+    }
+    bodies.push_back(Body::from(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
+    let total: u64 = bodies.iter().filter_map(Body::len).sum();
+    head.insert(CONTENT_TYPE, text(format!("multipart/byteranges; boundary={boundary}")));
+    head.insert(CONTENT_LENGTH, HeaderValue::from(total));
+    with_head(
+        StatusCode::PARTIAL_CONTENT,
+        head,
+        Body::stream(Sequence { bodies, left: total }),
+    )
+}
+
+/// 200, 304 or 412 for the whole representation.
+fn respond(mut head: HeaderMap, validators: &Validators, request: &Parts, body: impl FnOnce() -> Body) -> Response {
+    match validators.evaluate(&request.headers) {
+        Verdict::Proceed if request.method == Method::HEAD => with_head(StatusCode::OK, head, Body::Empty),
+        Verdict::Proceed => with_head(StatusCode::OK, head, body()),
+        Verdict::NotModified => {
+            // RFC 9110 section 15.4.5: what a cache needs, nothing about content that is not there.
+            head.remove(CONTENT_LENGTH);
+            head.remove(CONTENT_TYPE);
+            head.remove(CONTENT_ENCODING);
+            with_head(StatusCode::NOT_MODIFIED, head, Body::Empty)
+        }
+        Verdict::Failed => plain(StatusCode::PRECONDITION_FAILED, "the file is not what you expect\n"),
+    }
+}
+
+fn with_head(status: StatusCode, head: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = head;
+    response
+}
+
+fn allow(status: StatusCode) -> Response {
+    let mut response = match status {
+        StatusCode::NO_CONTENT => with_head(status, HeaderMap::new(), Body::Empty),
+        _ => plain(status, "only GET and HEAD are served here\n"),
+    };
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+fn unreadable() -> Response {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "this file cannot be read\n")
+}
+
+/// To the same path with a slash. Collapsed at the front: `//host/` would lead to another site.
+fn redirect(url: &str, query: Option<&str>) -> Response {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut response = plain(StatusCode::PERMANENT_REDIRECT, "this is a directory\n");
+    response
+        .headers_mut()
+        .insert(LOCATION, text(format!("/{}/{query}", url.trim_start_matches('/'))));
+    response
+}
+
+fn text(value: String) -> HeaderValue {
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Several bodies one after the other.
+struct Sequence {
+    bodies: VecDeque<Body>,
+    left: u64,
+}
+
+impl http_body::Body for Sequence {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        while let Some(body) = self.bodies.front_mut() {
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    self.left -= frame.data_ref().map_or(0, |data| data.len() as u64);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(error) => return Poll::Ready(Some(error)),
+                None => drop(self.bodies.pop_front()),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP as handlers see it: one request, one response, one body, whatever carried them.
+
+pub mod body;
+pub mod h3;
+pub mod tcp;
+
+pub use body::Body;
+
+/// A request over any protocol. `version()` tells which; `extensions()` holds the [`Peer`](crate::session::Peer).
+pub type Request = http::Request<Body>;
+/// A response over any protocol.
+pub type Response = http::Response<Body>;

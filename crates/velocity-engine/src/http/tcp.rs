@@ -1,0 +1,248 @@
+//! HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) over TLS over TCP, by hyper.
+//!
+//! accept → hello stage → TLS → hyper → [`Service`]
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use velocity_tls::record::{self, Inspection};
+use velocity_tls::{Facts, Hello, ServerTls};
+
+use crate::access::Access;
+use crate::http::{Body, Response};
+use crate::log::{self, Level};
+use crate::net::rewind::Rewind;
+use crate::plan::Limits;
+use crate::service::Service;
+use crate::session::Peer;
+use crate::shutdown::Shutdown;
+
+/// What hyper may hold of a response before it writes: several TLS records at once.
+const WRITE_BUFFER: usize = 1 << 20;
+
+/// What to say to somebody who speaks HTTP in clear to a TLS port.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
+
+/// Serve one connection to its end.
+pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, limits: Limits, shutdown: Shutdown) {
+    let Ok(remote) = stream.peer_addr() else { return };
+    let _ = stream.set_nodelay(true);
+    let within = Duration::from_millis(limits.handshake_timeout_ms);
+    let stream = match tokio::time::timeout(within, handshake(stream, &tls)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return log_failure(remote, &error.to_string()),
+        Err(_) => return log_failure(remote, "the handshake took too long"),
+    };
+    let connection = stream.get_ref().1;
+    let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));
+    log_handshake(&peer);
+    let result = match peer.protocol {
+        "h2" => h2(stream, &peer, service, &limits, shutdown).await,
+        _ => h1(stream, &peer, service, &limits, shutdown).await,
+    };
+    if let Err(error) = result
+        && log::enabled(Level::Debug)
+    {
+        let fields = [("connection_id", peer.id.into()), ("reason", error.to_string().into())];
+        log::record(Level::Debug, "velocity::server", "connection_ended", "", &fields);
+    }
+}
+
+/// Read the ClientHello, choose a configuration, and let rustls do the rest.
+async fn handshake(mut stream: TcpStream, tls: &ServerTls) -> io::Result<TlsStream<Rewind<TcpStream>>> {
+    let mut received = Vec::with_capacity(2048);
+    let hello: Box<Hello> = loop {
+        match record::inspect(&received) {
+            Inspection::Hello(hello) => break hello,
+            Inspection::Incomplete => {}
+            Inspection::PlainHttp => {
+                stream.write_all(PLAIN_HTTP).await?;
+                return Err(io::Error::other("plain HTTP on a TLS port"));
+            }
+            Inspection::Malformed => return Err(io::Error::other("the ClientHello is malformed")),
+        }
+        if stream.read_buf(&mut received).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let config = tls
+        .choose_tcp(&hello)
+        .ok_or_else(|| io::Error::other("no protocol over TCP"))?;
+    tokio_rustls::TlsAcceptor::from(config)
+        .accept(Rewind::new(received, stream))
+        .await
+}
+
+async fn h1(
+    stream: TlsStream<Rewind<TcpStream>>,
+    peer: &Arc<Peer>,
+    service: Service,
+    limits: &Limits,
+    mut shutdown: Shutdown,
+) -> hyper::Result<()> {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Counts from the end of the previous answer, so it bounds idle time as well.
+        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+        .max_buf_size(WRITE_BUFFER.max(limits.max_header_bytes as usize))
+        // Chunks of a body go to rustls as they are, not through another buffer.
+        .writev(true)
+        .pipeline_flush(true);
+    let handler = service_fn(|request| answer(&service, peer, request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.aborted() => Ok(()),
+    }
+}
+
+async fn h2(
+    stream: TlsStream<Rewind<TcpStream>>,
+    peer: &Arc<Peer>,
+    service: Service,
+    limits: &Limits,
+    mut shutdown: Shutdown,
+) -> hyper::Result<()> {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_header_bytes)
+        .max_send_buf_size(WRITE_BUFFER)
+        .max_frame_size(64 << 10)
+        // A peer that is gone without a word is found within two idle timeouts.
+        .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
+        .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
+    let (service, for_requests) = (service, peer.clone());
+    let handler = service_fn(move |request| {
+        let (service, peer) = (service.clone(), for_requests.clone());
+        async move { answer(&service, &peer, request).await }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.aborted() => Ok(()),
+    }
+}
+
+async fn answer(
+    service: &Service,
+    peer: &Arc<Peer>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Tracked>, Infallible> {
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::stream(Received(body))
+        }
+    });
+    let (response, access): (Response, Access) = service.answer(peer, request).await;
+    Ok(response.map(|body| Tracked { body, access }))
+}
+
+/// A request body from hyper as one of ours.
+struct Received(Incoming);
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// A response body that tells the access log how far it got.
+struct Tracked {
+    body: Body,
+    access: Access,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => self.access.sent(frame.data_ref().map_or(0, Bytes::len)),
+            None => self.access.complete(),
+            Some(Err(_)) => {}
+        }
+        if self.body.is_end_stream() {
+            self.access.complete();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        // HEAD and 304 have nothing to poll.
+        if self.body.is_end_stream() {
+            self.access.complete();
+        }
+    }
+}
+
+/// A line at debug level for each finished handshake, over any transport.
+pub(crate) fn log_handshake(peer: &Peer) {
+    if !log::enabled(Level::Debug) {
+        return;
+    }
+    log::line(Level::Debug, "velocity::tls", "handshake", "", |line| {
+        line.raw("connection_id", peer.id);
+        line.text("client", &peer.remote.to_string());
+        line.text("alpn", peer.protocol);
+        if let Some(profile) = peer.profile {
+            line.text("profile", profile.as_str());
+        }
+        line.text("group", &peer.group);
+        line.text("cipher", &peer.facts.cipher_name().unwrap_or_default());
+        line.text("server_name", peer.facts.server_name.as_deref().unwrap_or_default());
+        line.raw("hello_retry", peer.facts.hello_retry);
+    });
+}
+
+pub(crate) fn log_failure(remote: std::net::SocketAddr, reason: &str) {
+    let fields = [("client", remote.to_string().into()), ("reason", reason.into())];
+    log::record(Level::Debug, "velocity::tls", "handshake_failed", "", &fields);
+}

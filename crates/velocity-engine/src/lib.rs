@@ -1,0 +1,25 @@
+//! The data plane of Velocity: it moves bytes and decides nothing.
+//!
+//! hello → tls → http → service (host, router) → handler
+//!
+//! A [`plan::Plan`] comes in, an [`engine::Engine`] serves it. [`client`] is the other end.
+
+mod access;
+pub mod client;
+pub mod engine;
+pub mod error;
+pub mod files;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod net;
+pub mod plan;
+pub mod service;
+pub mod session;
+pub mod shutdown;
+pub mod snapshot;
+mod worker;
+
+pub use engine::Engine;
+pub use error::{Error, Fault, Result};
+pub use plan::Plan;

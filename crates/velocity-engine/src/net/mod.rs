@@ -1,0 +1,5 @@
+//! Sockets: binding them, steering packets to workers, and the IO shims around them.
+
+pub mod bind;
+pub mod rewind;
+pub mod steer;

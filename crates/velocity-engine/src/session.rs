@@ -1,0 +1,46 @@
+//! What is known of a connection for as long as it lives: for handlers, logs and policy.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use velocity_tls::{Facts, Profile};
+
+/// The other end of a connection and what was negotiated with it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Unique in this process; `connection_id` in logs.
+    pub id: u64,
+    pub remote: SocketAddr,
+    pub facts: Facts,
+    /// `velocity/1`, `h3`, `h2` or `http/1.1`.
+    pub protocol: &'static str,
+    pub profile: Option<Profile>,
+    /// Name of the key exchange group, empty if there was none (a TLS 1.2 resumption).
+    pub group: String,
+}
+
+impl Peer {
+    pub fn new(remote: SocketAddr, facts: Facts) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let protocol = match facts.alpn.as_deref() {
+            Some(velocity_tls::alpn::VELOCITY) => "velocity/1",
+            Some(velocity_tls::alpn::H3) => "h3",
+            Some(velocity_tls::alpn::H2) => "h2",
+            _ => "http/1.1",
+        };
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            // An IPv4 client of a dual-stack socket is an IPv4 client.
+            remote: SocketAddr::new(remote.ip().to_canonical(), remote.port()),
+            protocol,
+            profile: facts.profile(),
+            group: facts.group_name().unwrap_or_default(),
+            facts,
+        }
+    }
+
+    /// Whether requests come over QUIC.
+    pub fn is_quic(&self) -> bool {
+        matches!(self.protocol, "velocity/1" | "h3")
+    }
+}

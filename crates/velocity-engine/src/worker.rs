@@ -1,0 +1,327 @@
+//! A worker: one thread, one runtime, a UDP and a TCP socket of every listener.
+
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use quinn::congestion::CubicConfig;
+use tokio_util::task::TaskTracker;
+use velocity_tls::ServerTls;
+use velocity_tls::quic::HelloServerConfig;
+
+use crate::error::{Error, Result};
+use crate::http::{h3, tcp};
+use crate::log::{self, Level};
+use crate::metrics::{Metrics, Session};
+use crate::net::bind::Sockets;
+use crate::net::steer::SteeredIds;
+use crate::plan::{Limits, Plan};
+use crate::service::Service;
+use crate::shutdown::{Phase, Shutdown};
+use crate::snapshot::Snapshot;
+
+/// Data of one stream that a peer may send before we have read it.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same over all streams of a connection.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Unacknowledged data kept for one connection: 40 MB/s at 100 ms.
+const SEND_WINDOW: u64 = 4 << 20;
+/// UDP payload that path MTU discovery tries for by default: Ethernet without tunnels.
+const DEFAULT_DATAGRAM: u16 = 1452;
+/// How long the last packets of closed QUIC connections may linger.
+const CLOSE_LINGER: Duration = Duration::from_millis(500);
+/// Pause after accept() failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all workers have in common.
+pub struct Shared {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    /// By listener; `None` without QUIC. One configuration for all workers, so that tokens and
+    /// stateless resets of one are good with the others.
+    quic: Vec<Option<(quinn::ServerConfig, quinn::EndpointConfig)>>,
+    services: Vec<Service>,
+}
+
+impl Shared {
+    pub fn new(
+        plan: &Plan,
+        bound: &[Sockets],
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Self> {
+        let mut quic = Vec::new();
+        let mut services = Vec::new();
+        for (index, listener) in plan.listeners.iter().enumerate() {
+            quic.push(match listener.wants_udp() {
+                true => Some(quic_config(index, &snapshot, &plan.limits)?),
+                false => None,
+            });
+            let port = bound.get(index).map_or(0, |sockets| sockets.address.port());
+            let alternatives: Vec<String> = ["h3", "velocity/1"]
+                .into_iter()
+                .filter(|name| listener.alpn.iter().any(|alpn| alpn == name))
+                // RFC 7838 section 3: protocol names are percent-encoded where they are no tokens.
+                .map(|name| format!("{}=\":{port}\"; ma=86400", name.replace('/', "%2F")))
+                .collect();
+            services.push(Service {
+                snapshot: snapshot.clone(),
+                metrics: metrics.clone(),
+                alt_svc: HeaderValue::try_from(alternatives.join(", "))
+                    .ok()
+                    .filter(|value| !value.is_empty()),
+            });
+        }
+        Ok(Self {
+            snapshot,
+            metrics,
+            shutdown,
+            quic,
+            services,
+        })
+    }
+}
+
+fn quic_config(
+    index: usize,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    limits: &Limits,
+) -> Result<(quinn::ServerConfig, quinn::EndpointConfig)> {
+    let current = {
+        let snapshot = snapshot.clone();
+        move || -> Arc<ServerTls> { snapshot.load().tls[index].clone() }
+    };
+    let crypto = HelloServerConfig::new(current).ok_or_else(|| Error::internal("a listener without QUIC protocols"))?;
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(transport(limits)));
+    let mut endpoint = quinn::EndpointConfig::default();
+    let datagram = limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM).max(1472);
+    endpoint
+        .max_udp_payload_size(datagram)
+        .map_err(|e| Error::config("DATAGRAM_SIZE", e.to_string()))?;
+    Ok((server, endpoint))
+}
+
+fn transport(limits: &Limits) -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM));
+    transport
+        .max_concurrent_bidi_streams(limits.max_streams.into())
+        // Control, QPACK encoder and decoder, and some that only GREASE opens.
+        .max_concurrent_uni_streams(8u32.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(quinn::IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
+        .mtu_discovery_config(Some(discovery))
+        .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+    transport
+}
+
+pub struct Worker {
+    pub index: usize,
+    workers: usize,
+    shared: Arc<Shared>,
+    /// By listener.
+    sockets: Vec<(Option<UdpSocket>, Option<TcpListener>)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Worker {
+    /// Hand every worker its own sockets. Runtimes are made here, where failing is still an error.
+    pub fn distribute(bound: Vec<Sockets>, workers: usize, shared: &Arc<Shared>) -> Result<Vec<Worker>> {
+        let mut bound: Vec<_> = bound
+            .into_iter()
+            .map(|s| (s.udp.into_iter(), s.tcp.into_iter()))
+            .collect();
+        (0..workers)
+            .map(|index| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(64)
+                    .thread_name("velocity-disk")
+                    .build()
+                    .map_err(|e| Error::start("RUNTIME_FAILED", format!("cannot start a worker: {e}")))?;
+                let sockets = bound.iter_mut().map(|(udp, tcp)| (udp.next(), tcp.next())).collect();
+                Ok(Worker {
+                    index,
+                    workers,
+                    shared: shared.clone(),
+                    sockets,
+                    runtime,
+                })
+            })
+            .collect()
+    }
+
+    /// Serve until shut down.
+    pub fn run(self) {
+        let Worker {
+            index,
+            workers,
+            shared,
+            sockets,
+            runtime,
+        } = self;
+        let local = Local {
+            index,
+            workers,
+            shared,
+            connections: TaskTracker::new(),
+        };
+        runtime.block_on(local.serve(sockets));
+        // Reads of slow disks must not hold up an exit.
+        runtime.shutdown_background();
+    }
+}
+
+/// A worker inside its runtime.
+struct Local {
+    index: usize,
+    workers: usize,
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+}
+
+impl Local {
+    async fn serve(&self, sockets: Vec<(Option<UdpSocket>, Option<TcpListener>)>) {
+        let mut endpoints = Vec::new();
+        let accepting = TaskTracker::new();
+        for (listener, (udp, tcp)) in sockets.into_iter().enumerate() {
+            if let Some(socket) = udp {
+                match self.endpoint(listener, socket) {
+                    Ok(endpoint) => {
+                        accepting.spawn(self.accept_quic(listener, endpoint.clone()));
+                        endpoints.push(endpoint);
+                    }
+                    Err(error) => self.failed("UDP", &error),
+                }
+            }
+            if let Some(socket) = tcp {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => drop(accepting.spawn(self.accept_tcp(listener, socket))),
+                    Err(error) => self.failed("TCP", &error),
+                }
+            }
+        }
+        accepting.close();
+        accepting.wait().await;
+        self.connections.close();
+        let mut shutdown = self.shared.shutdown.clone();
+        tokio::select! {
+            () = self.connections.wait() => {},
+            () = shutdown.aborted() => {},
+        }
+        for endpoint in &endpoints {
+            endpoint.close(quinn::VarInt::from_u32(0x100), b""); // H3_NO_ERROR
+        }
+        if shutdown.phase() < Phase::Aborted {
+            for endpoint in &endpoints {
+                let _ = tokio::time::timeout(CLOSE_LINGER, endpoint.wait_idle()).await;
+            }
+        }
+    }
+
+    fn failed(&self, kind: &str, error: &std::io::Error) {
+        let fields = [("socket", kind.into()), ("reason", error.to_string().into())];
+        log::record(
+            Level::Error,
+            "velocity::server",
+            "listener_failed",
+            "a listener does not work",
+            &fields,
+        );
+    }
+
+    fn endpoint(&self, listener: usize, socket: UdpSocket) -> std::io::Result<quinn::Endpoint> {
+        let Some((server, mut config)) = self.shared.quic[listener].clone() else {
+            return Err(std::io::Error::other("a UDP socket without QUIC protocols"));
+        };
+        let ids = SteeredIds {
+            worker: self.index,
+            workers: self.workers,
+        };
+        config.cid_generator(move || Box::new(ids));
+        quinn::Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
+    }
+
+    fn accept_quic(&self, listener: usize, endpoint: quinn::Endpoint) -> impl Future<Output = ()> + use<> {
+        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        let mut shutdown = shared.shutdown.clone();
+        async move {
+            loop {
+                let incoming = tokio::select! {
+                    incoming = endpoint.accept() => incoming,
+                    () = shutdown.draining() => break,
+                };
+                let Some(incoming) = incoming else { break };
+                let limits = shared.snapshot.load().limits.clone();
+                let Some(session) = Session::open(&shared.metrics, limits.max_sessions) else {
+                    incoming.refuse();
+                    continue;
+                };
+                let (service, shutdown) = (shared.services[listener].clone(), shared.shutdown.clone());
+                connections.spawn(async move {
+                    h3::server::serve(incoming, service, limits, shutdown).await;
+                    drop(session);
+                });
+            }
+            // From here on new connections are refused; those that stand go on.
+            endpoint.set_server_config(None);
+        }
+    }
+
+    fn accept_tcp(&self, listener: usize, socket: tokio::net::TcpListener) -> impl Future<Output = ()> + use<> {
+        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        let mut shutdown = shared.shutdown.clone();
+        async move {
+            let accept = |stream| {
+                let snapshot = shared.snapshot.load();
+                let limits = snapshot.limits.clone();
+                // Closing at once is all the answer there is before TLS.
+                let Some(session) = Session::open(&shared.metrics, limits.max_sessions) else {
+                    return;
+                };
+                let (tls, service) = (snapshot.tls[listener].clone(), shared.services[listener].clone());
+                let shutdown = shared.shutdown.clone();
+                connections.spawn(async move {
+                    tcp::serve(stream, tls, service, limits, shutdown).await;
+                    drop(session);
+                });
+            };
+            loop {
+                tokio::select! {
+                    accepted = socket.accept() => match accepted {
+                        Ok((stream, _)) => accept(stream),
+                        // The connection is gone, or we are out of descriptors: either way, go on.
+                        Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                    },
+                    () = shutdown.draining() => break,
+                }
+            }
+            // Whoever the kernel has already let in is let in.
+            while let Some(Ok((stream, _))) = poll_once(socket.accept()).await {
+                accept(stream);
+            }
+        }
+    }
+}
+
+/// The output of a future that is ready now.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,66 @@
+//! The server side of the contract.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use velocity_engine::{Error, Plan};
+use velocity_tls::material;
+
+use crate::error::CoreError;
+
+#[pyclass(module = "velocity._core", frozen)]
+pub struct Engine(velocity_engine::Engine);
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, plan: &str) -> PyResult<Self> {
+        let engine = py.detach(|| velocity_engine::Engine::start(Plan::from_json(plan)?));
+        Ok(Self(engine.map_err(CoreError)?))
+    }
+
+    #[getter]
+    fn addresses(&self) -> Vec<String> {
+        self.0.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    fn reload(&self, py: Python<'_>, plan: &str) -> PyResult<()> {
+        let reloaded = py.detach(|| self.0.reload(&Plan::from_json(plan)?));
+        Ok(reloaded.map_err(CoreError)?)
+    }
+
+    fn stop(&self) {
+        self.0.stop();
+    }
+
+    fn wait(&self, py: Python<'_>, timeout: f64) -> bool {
+        let timeout = Duration::try_from_secs_f64(timeout).unwrap_or_default();
+        py.detach(|| self.0.wait(timeout))
+    }
+
+    fn abort(&self, py: Python<'_>) {
+        py.detach(|| self.0.abort());
+    }
+
+    fn counters(&self) -> HashMap<&'static str, u64> {
+        self.0.metrics().snapshot().into_iter().collect()
+    }
+}
+
+#[pyfunction]
+pub fn certificate_facts<'py>(py: Python<'py>, chain_file: &str) -> PyResult<Bound<'py, PyDict>> {
+    let facts = material::load_chain(Path::new(chain_file)).and_then(|chain| {
+        let leaf = &chain[0]; // load_chain gives at least one
+        material::describe(leaf, Path::new(chain_file))
+    });
+    let facts = facts.map_err(|e| CoreError(Error::from(e)))?;
+    let dict = PyDict::new(py);
+    dict.set_item("sha256", facts.sha256)?;
+    dict.set_item("names", facts.names)?;
+    dict.set_item("not_before", facts.not_before)?;
+    dict.set_item("not_after", facts.not_after)?;
+    Ok(dict)
+}

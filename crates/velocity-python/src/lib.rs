@@ -1,0 +1,29 @@
+//! `velocity._core`: the only place where Rust meets Python. Its contract is `src/velocity/_core.pyi`.
+//!
+//! Nothing is decided here. Calls that may wait release the GIL and look for signals ten times a
+//! second, so that Ctrl-C works everywhere.
+
+mod client;
+mod engine;
+mod error;
+mod logging;
+mod wait;
+
+use pyo3::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[pymodule(gil_used = true)]
+mod _core {
+    #[pymodule_export]
+    use super::client::{Connection, Response};
+    #[pymodule_export]
+    use super::engine::{Engine, certificate_facts};
+    #[pymodule_export]
+    use super::logging::{configure_logging, flush_logs, log};
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,5 @@
+"""`python -m velocity` is the command `velocity`."""
+
+from velocity.cli import main
+
+main()

@@ -1,0 +1,161 @@
+"""The data plane: everything that touches packets, and nothing that decides.
+
+Only `velocity.server`, `velocity.asgi`, `velocity.client` and `velocity.telemetry` import this
+module. Every call that may wait releases the GIL. Failures raise the tree of `velocity.errors`.
+"""
+
+from typing import Any, Literal, final
+
+__version__: str
+"""Version of the native core; equals the version of the Python package."""
+
+type Protocol = Literal["velocity/1", "h3", "h2", "http/1.1"]
+
+def configure_logging(format: Literal["json", "text"], level: int, color: bool) -> None:
+    """Set up the one logger of the process; it writes to stderr.
+
+    Args:
+        format: one JSON object or one line of text a record.
+        level: 0 warnings only, 1 info (the default before the first call), 2 debug, 3 trace,
+            4 trace including the libraries below us.
+        color: ANSI colours in text format.
+    """
+
+def log(level: Literal["error", "warn", "info", "debug", "trace"], target: str, event: str, message: str, fields: dict[str, Any]) -> None:
+    """Write one record through the logger that the engine uses.
+
+    Args:
+        target: `velocity::server`, `velocity::proxy`, `velocity::edge` or `velocity::tls`.
+        event: short snake_case name of what happened.
+        message: a sentence for people; may be empty.
+        fields: further JSON-compatible values.
+    """
+
+def flush_logs() -> None:
+    """Wait until every record so far is written."""
+
+def certificate_facts(chain_file: str) -> dict[str, Any]:
+    """Facts of the first certificate in a PEM file, without importing `cryptography`.
+
+    Returns:
+        `{"sha256": str (lower-case hex), "names": list[str], "not_before": int, "not_after": int}`,
+        times in Unix seconds.
+
+    Raises:
+        velocity.errors.StartError: the file cannot be read or holds no certificate.
+    """
+
+@final
+class Engine:
+    """A running server: listeners, workers and the current snapshot of a Plan."""
+
+    def __new__(cls, plan: str) -> Engine:
+        """Check the Plan, load its certificate, bind its listeners and start serving.
+
+        Args:
+            plan: canonical JSON as `velocity.config.Plan.to_json()` writes it.
+
+        Raises:
+            velocity.errors.ConfigError: the Plan is not valid.
+            velocity.errors.StartError: a port in use, an unreadable root, key and certificate
+                that do not belong together. Nothing is left listening.
+        """
+
+    @property
+    def addresses(self) -> list[str]:
+        """Bound addresses, one a listener, with the real port (`127.0.0.1:49152`)."""
+
+    def reload(self, plan: str) -> None:
+        """Swap the snapshot; open connections finish on the old one. On error nothing changes."""
+
+    def stop(self) -> None:
+        """Begin a graceful stop: accept nothing new, GOAWAY, finish what is in flight. Returns at once."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a stop to complete; True when it has."""
+
+    def abort(self) -> None:
+        """End every connection now. Returns when the workers are gone."""
+
+    def counters(self) -> dict[str, int]:
+        """`{"connections_open", "connections_total", "requests_in_flight", "requests_total"}`."""
+
+@final
+class Connection:
+    """One client connection over one protocol.
+
+    Blocking; other threads run while it waits. `KeyboardInterrupt` interrupts every call.
+    """
+
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        *,
+        protocol: Protocol,
+        profile: Literal["light", "balanced", "secure"] | None = None,
+        server_name: str | None = None,
+        ca_file: str | None = None,
+        insecure: bool = False,
+        timeout: float = 10.0,
+    ) -> Connection:
+        """Resolve, connect and finish the handshake.
+
+        Args:
+            host: name or IP address to connect to.
+            protocol: the only ALPN offered.
+            profile: the profile to demand; None lets the server choose. Groups offered follow it.
+            server_name: SNI and the name the certificate must bear; `host` when None.
+            ca_file: PEM roots to trust instead of the system's.
+            insecure: accept any certificate (the handshake signature is still checked).
+            timeout: seconds for connecting and the whole handshake, all addresses together.
+
+        Raises:
+            velocity.errors.ConfigError: `ca_file` cannot be used.
+            velocity.errors.ConnectError: no address answered, or the handshake failed. `code` is one of
+                `RESOLVE_FAILED`, `CONNECT_FAILED`, `CONNECT_TIMEOUT`, `ALPN_REQUIRED`,
+                `CERTIFICATE_INVALID`, `HANDSHAKE_FAILED`.
+        """
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was negotiated, read from the TLS state.
+
+        Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `group` (name), `group_code` (int),
+        `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
+        (int), `round_trips` (int: flights of this handshake, TCP's own included), `handshake_ms`
+        (float, from the first packet), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
+        `verified` (bool).
+        """
+
+    def request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None = None, timeout: float | None = None) -> Response:
+        """Send one request and wait for the response head.
+
+        Args:
+            path: origin form (`/a?b`).
+            headers: without `host` (added from the connection unless given) and `content-length`.
+            timeout: seconds without progress before `REQUEST_TIMEOUT`; None waits for ever.
+
+        Raises:
+            velocity.errors.RequestError: `REQUEST_TIMEOUT`, `REQUEST_FAILED`, `HEADERS_INVALID`.
+        """
+
+    def close(self) -> None:
+        """Close politely; further requests fail."""
+
+@final
+class Response:
+    """A response head and its body, read chunk by chunk."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """In order, names in lower case, bytes beyond ASCII as latin-1."""
+
+    def read(self) -> bytes | None:
+        """The next chunk of the body, None at its end.
+
+        Raises:
+            velocity.errors.RequestError: the body ended early (`BODY_TRUNCATED`) or timed out.
+        """

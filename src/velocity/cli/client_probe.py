@@ -1,0 +1,86 @@
+"""`velocity client probe`: what a server speaks, and how well it is protected."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from velocity.cli import style
+
+__all__ = ["EXAMPLES", "probe"]
+
+EXAMPLES = """\
+Examples:
+
+  velocity client probe localhost:4433 --insecure
+
+  velocity client probe example.com --json
+"""
+
+
+def probe(
+    server: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Port 443 by default.")],
+    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Accept any certificate.")] = False,
+    cacert: Annotated[str | None, typer.Option("--cacert", metavar="FILE", help="PEM roots to trust.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for each handshake.", min=0.1)] = 5.0,
+) -> int:
+    """Show which protocols a server speaks, and what each handshake negotiated.
+
+    One real handshake for each protocol, and under velocity/1 one for each profile. Exits with 0 only if velocity/1 works.
+    """
+    from velocity.client.connect import Trust
+    from velocity.client.probe import probe as ask
+    from velocity.client.url import parse_authority
+
+    host, port = parse_authority(server)
+    result = ask(host, port, Trust(cacert, insecure), timeout)
+    if as_json:
+        print(json.dumps(result, indent=2))  # noqa: T201
+    else:
+        _print(result)
+    return 0 if result["ok"] else 1
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    named = [(name, facts) for name, facts in result["protocols"].items()]
+    named += [(f"velocity/1 {profile}", facts) for profile, facts in result["profiles"].items()]
+    return [
+        [
+            name,
+            facts["group"] or "-",
+            facts["cipher"] or "-",
+            facts["signature_scheme"] or "-",
+            str(facts["round_trips"]),
+            f"{facts['handshake_ms']:.1f} ms",
+        ]
+        if facts["ok"]
+        else [name, f"no: {facts['error']}", "", "", "", ""]
+        for name, facts in named
+    ]
+
+
+def _print(result: dict[str, Any]) -> None:
+    """A table on stdout: drawn on a terminal, aligned text elsewhere."""
+    header = ["protocol", "group", "cipher", "signature", "round trips", "handshake"]
+    rows = _rows(result)
+    if style.terminal(1):
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*header, title=f"{result['host']}:{result['port']}", title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+    else:
+        widths = [max(len(row[i]) for row in [header, *rows] if row[1][:3] != "no:") for i in range(len(header))]
+        for row in [header, *rows]:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            print("  ".join(cells).rstrip())  # noqa: T201
+    certificate = result["certificate"]
+    if certificate and "names" in certificate:
+        names = ", ".join(certificate["names"]) or certificate["subject"]
+        print(f"certificate  {names}; {certificate['key']}; {certificate['days_left']} days left")  # noqa: T201
+        print(f"             SHA-256 {certificate['sha256']}")  # noqa: T201

@@ -1,0 +1,112 @@
+"""Asking a server what it speaks: one handshake a protocol, and one a profile."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from velocity.client.connect import ORDER, Profile, Protocol, Trust, open_connection
+from velocity.errors import ConnectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PROFILES", "probe"]
+
+PROFILES: tuple[Profile, ...] = ("light", "balanced", "secure")
+_FACTS = (
+    "alpn",
+    "tls_version",
+    "group",
+    "group_code",
+    "profile",
+    "cipher",
+    "signature_scheme",
+    "signature_scheme_code",
+    "round_trips",
+    "handshake_ms",
+    "remote",
+    "verified",
+)
+
+
+def probe(host: str, port: int, trust: Trust, timeout: float) -> dict[str, Any]:
+    """Shake hands over every protocol and, under `velocity/1`, with every profile.
+
+    Every value comes from the TLS state of a real handshake.
+
+    Returns:
+        `{"host", "port", "ok", "protocols": {alpn: facts}, "profiles": {profile: facts}, "certificate"}`. Facts hold
+        `ok`, and either what was negotiated or `error` and `code`. `ok` at the top is that of `velocity/1`.
+
+    Raises:
+        ConnectError: the host has no address.
+    """
+    protocols = {protocol: _handshake(host, port, protocol, None, trust, timeout) for protocol in ORDER}
+    velocity = protocols["velocity/1"]
+    profiles: dict[str, Any] = {}
+    for profile in PROFILES if velocity["ok"] or velocity["code"] == "HANDSHAKE_FAILED" else ():
+        profiles[profile] = _handshake(host, port, "velocity/1", profile, trust, timeout)
+    certificate = next((facts["certificate"] for facts in protocols.values() if facts["ok"]), None)
+    works = velocity["ok"] or any(facts["ok"] for facts in profiles.values())
+    return {
+        "host": host,
+        "port": port,
+        "ok": works,
+        "protocols": protocols,
+        "profiles": profiles,
+        "certificate": certificate,
+    }
+
+
+def _handshake(
+    host: str, port: int, protocol: Protocol, profile: Profile | None, trust: Trust, timeout: float
+) -> dict[str, Any]:
+    try:
+        connection = open_connection(host, port, (protocol,), profile=profile, trust=trust, timeout=timeout)
+    except ConnectError as error:
+        if error.code == "RESOLVE_FAILED":
+            raise
+        return {"ok": False, "code": error.code, "error": error.message}
+    facts = connection.facts
+    connection.close()
+    known = {name: facts[name] for name in _FACTS}
+    known["handshake_ms"] = round(facts["handshake_ms"], 3)
+    return {"ok": True, **known, "certificate": _certificate(facts["certificate_chain"], facts["certificate_sha256"])}
+
+
+def _certificate(chain: list[bytes], sha256: str | None) -> dict[str, Any] | None:
+    """The leaf, as people know it."""
+    if not chain:
+        return None
+    from cryptography import x509
+
+    try:
+        leaf = x509.load_der_x509_certificate(chain[0])
+        names = list(_names(leaf))
+        key = type(leaf.public_key()).__name__.removesuffix("PublicKey").lstrip("_")
+    except (ValueError, TypeError):
+        return {"sha256": sha256, "length": len(chain)}
+    left = leaf.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    return {
+        "sha256": sha256,
+        "subject": leaf.subject.rfc4514_string(),
+        "issuer": leaf.issuer.rfc4514_string(),
+        "names": names,
+        "key": key,
+        "not_before": leaf.not_valid_before_utc.isoformat(),
+        "not_after": leaf.not_valid_after_utc.isoformat(),
+        "days_left": left.days,
+        "chain_length": len(chain),
+    }
+
+
+def _names(leaf: Any) -> Iterator[str]:
+    from cryptography import x509
+
+    try:
+        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    yield from san.get_values_for_type(x509.DNSName)
+    yield from map(str, san.get_values_for_type(x509.IPAddress))

@@ -1,0 +1,116 @@
+"""What `velocity serve` can be told, checked. One rule of precedence: flag, then environment, then default.
+
+Each validator turns what people type into what the Plan holds, and says in one line what is wrong
+and what to type instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from velocity.config.plan import Alpn, Profile
+from velocity.config.values import (
+    DEFAULT_ALPN,
+    DEFAULT_LISTEN,
+    BadValueError,
+    parse_alpn,
+    parse_domain,
+    parse_listen,
+    parse_profile,
+)
+from velocity.errors import ConfigError
+
+__all__ = ["ServeOptions"]
+
+def _words(value: Any) -> Any:
+    """Environment variables carry lists with commas; flags are repeated."""
+    if isinstance(value, str):
+        value = [value]
+    return tuple(word for item in value or () for word in str(item).split(",") if word.strip())
+
+
+def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _listen_list(values: tuple[str, ...]) -> tuple[str, ...]:
+    parsed = tuple(parse_listen(value) for value in values)
+    fixed = [value for value in parsed if not value.endswith(":0")]
+    if len(set(fixed)) != len(fixed):
+        raise BadValueError("the same address is named twice", "name each address once")
+    return parsed
+
+
+def _cache_control(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isprintable() and value.strip()):
+        raise BadValueError(f"{value!r} cannot be sent as Cache-Control", "for example: public, max-age=3600")
+    return value
+
+
+class ServeOptions(BaseModel):
+    """The checked options of `velocity serve`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Path()
+    self_signed: bool = False
+    domain: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_words),
+        AfterValidator(lambda names: _unique(tuple(parse_domain(name) for name in names))),
+    ] = ()
+    listen: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_listen_list)] = (DEFAULT_LISTEN,)
+    alpn: Annotated[tuple[Alpn, ...], BeforeValidator(parse_alpn)] = DEFAULT_ALPN
+    cert: Path | None = None
+    key: Path | None = None
+    profile: Annotated[Profile, BeforeValidator(parse_profile)] = "balanced"
+    max_sessions: Annotated[int, Field(ge=1)] | None = None
+    max_datagram_size: Annotated[int, Field(ge=1200, le=65527)] | None = None
+    listings: bool = False
+    dotfiles: bool = False
+    cache_control: Annotated[str | None, AfterValidator(_cache_control)] = None
+    compress: bool = True
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    access_log: bool = True
+
+    @classmethod
+    def check(cls, values: dict[str, Any]) -> ServeOptions:
+        """Build from raw values; None means not given.
+
+        Raises:
+            ConfigError: the first thing that is wrong, as one line with a hint.
+        """
+        try:
+            options = cls.model_validate({key: value for key, value in values.items() if value is not None})
+        except ValidationError as error:
+            raise _explain(error) from None
+        options._check_certificate()
+        return options
+
+    def _check_certificate(self) -> None:
+        if self.self_signed and (self.cert or self.key):
+            raise ConfigError(
+                "CERT_CONFLICT", "--self-signed and --cert/--key exclude each other", "leave out one of the two"
+            )
+        if bool(self.cert) != bool(self.key):
+            given, missing = ("--cert", "--key") if self.cert else ("--key", "--cert")
+            raise ConfigError("CERT_INCOMPLETE", f"{given} needs {missing}", "pass the chain and its private key together")
+        if not self.self_signed and not self.cert:
+            raise ConfigError(
+                "CERT_MISSING",
+                "there is no certificate to serve with",
+                "add --self-signed to try things out, or --cert FILE --key FILE",
+            )
+
+
+def _explain(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    flag = "--" + str(first["loc"][0]).replace("_", "-")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, BadValueError):
+        return ConfigError("OPTION_INVALID", f"{flag}: {cause}", cause.hint)
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return ConfigError("OPTION_INVALID", f"{flag}: {message}, got {first['input']!r}", "velocity serve --help lists every flag")

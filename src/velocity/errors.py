@@ -1,0 +1,90 @@
+"""One tree of exceptions, each with a stable code and a hint.
+
+    VelocityError
+     ├── ConfigError      flags, environment or files are wrong            exit 2
+     ├── StartError       the configuration is fine, starting failed       exit 3
+     └── ClientError      what a client asked for did not happen           exit 1
+          ├── ConnectError    no connection, or no handshake
+          └── RequestError    a connection, but no complete response
+
+The native core raises the same classes: `from_core` is its only entrance.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ClientError",
+    "ConfigError",
+    "ConnectError",
+    "InternalError",
+    "RequestError",
+    "StartError",
+    "VelocityError",
+    "from_core",
+]
+
+
+class VelocityError(Exception):
+    """Base of everything Velocity raises on purpose.
+
+    Attributes:
+        code: stable, upper snake case, the same in logs, metrics and documentation.
+        message: one line, without a full stop.
+        hint: what to try next; empty when there is nothing useful to say.
+        exit_code: what the command line exits with.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(VelocityError):
+    """Flags, environment or files say something that cannot be."""
+
+    exit_code = 2
+
+
+class StartError(VelocityError):
+    """The configuration reads well, but the server could not start with it."""
+
+    exit_code = 3
+
+
+class ClientError(VelocityError):
+    """What a client asked for did not happen."""
+
+
+class ConnectError(ClientError):
+    """No connection, or no handshake."""
+
+
+class RequestError(ClientError):
+    """The connection stood, but no complete response came."""
+
+
+class InternalError(VelocityError):
+    """A defect of ours; please report it."""
+
+
+_BY_FAULT: dict[str, type[VelocityError]] = {
+    "config": ConfigError,
+    "start": StartError,
+    "connect": ConnectError,
+    "request": RequestError,
+    "internal": InternalError,
+}
+
+
+def from_core(fault: str, code: str, message: str, hint: str) -> VelocityError:
+    """The exception for an error of the native core."""
+    return _BY_FAULT.get(fault, InternalError)(code, message, hint)

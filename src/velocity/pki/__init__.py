@@ -1,0 +1,1 @@
+"""Keys and certificates. Works without the native core."""

@@ -1,0 +1,147 @@
+"""From checked options to a running server, and what it says of itself when it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from velocity.errors import ConfigError, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from velocity.config.options import ServeOptions
+
+__all__ = ["Launch", "Runtime", "announce", "prepare", "run"]
+
+_GROUPS = {
+    "light": "X25519MLKEM512",
+    "balanced": "X25519MLKEM768",
+    "secure": "X25519MLKEM1024, SecP384r1MLKEM1024",
+}
+_ANY_ADDRESS = {"0.0.0.0", "[::]"}  # noqa: S104
+
+
+class Runtime(NamedTuple):
+    """What concerns this process and not the Plan."""
+
+    log_format: str | None = None
+    """`json`, `text`, or None for whichever fits standard error."""
+    verbosity: int = 0
+    grace: float | None = None
+    """Seconds for requests in flight once the server is told to stop; None is for ever."""
+
+    @classmethod
+    def check(cls, log_format: str | None, verbosity: int, grace: float | None) -> Runtime:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: an unknown log format.
+        """
+        if log_format not in (None, "json", "text"):
+            raise ConfigError("OPTION_INVALID", f"--log-format: unknown format {log_format!r}", "choose json or text")
+        return cls(log_format, verbosity, grace)
+
+
+class Launch(NamedTuple):
+    """Everything a start needs, in plain values."""
+
+    plan: str
+    """Canonical JSON."""
+    chain_file: str
+    self_signed: bool
+    domains: tuple[str, ...]
+    alpn: tuple[str, ...]
+    profile: str
+    root: str
+    runtime: Runtime
+
+
+def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
+    """Check the folder, see to the certificate, compile the Plan.
+
+    Raises:
+        StartError: the folder cannot be served, or the certificate not be kept beside it.
+    """
+    from velocity.config.compile import compile_plan
+
+    root = options.root.absolute()
+    _check_root(root)
+    if options.cert is not None and options.key is not None:
+        chain_file, key_file = options.cert, options.key
+    else:
+        from velocity.pki import self_signed
+
+        chain_file, key_file = self_signed.ensure(root, options.domain)
+    plan = compile_plan(options, chain_file, key_file)
+    return Launch(
+        plan=plan.to_json(),
+        chain_file=str(chain_file),
+        self_signed=options.self_signed,
+        domains=options.domain,
+        alpn=options.alpn,
+        profile=options.profile,
+        root=str(root),
+        runtime=runtime,
+    )
+
+
+def run(launch: Launch, say: Callable[[str], None]) -> int:
+    """Serve until told to stop.
+
+    Args:
+        launch: from `prepare`.
+        say: where the announcement goes, line by line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StartError: the server could not start; nothing is left behind.
+    """
+    from velocity.server import supervisor
+    from velocity.telemetry import logs
+
+    logs.configure(launch.runtime.log_format, launch.runtime.verbosity)
+    return supervisor.serve(launch.plan, launch.runtime.grace, lambda addresses: announce(launch, addresses, say))
+
+
+def announce(launch: Launch, addresses: list[str], say: Callable[[str], None]) -> None:
+    """Say what is served where, and how to fetch it."""
+    from velocity._core import certificate_facts
+
+    facts = certificate_facts(launch.chain_file)
+    names = launch.domains or tuple(facts["names"])[:1] or ("localhost",)
+    urls = [url for address in addresses for url in _urls(address, names)]
+    say(f"Serving {launch.root}")
+    for url in urls:
+        say(f"  {url}")
+    udp = [name for name in launch.alpn if name in ("velocity/1", "h3")]
+    tcp = [name for name in launch.alpn if name in ("h2", "http/1.1")]
+    carriers = [f"{', '.join(names)} over {kind}" for kind, names in (("UDP", udp), ("TCP", tcp)) if names]
+    say(f"  protocols    {'; '.join(carriers)}")
+    say(f"  profile      {launch.profile} ({_GROUPS[launch.profile]})")
+    say(f"  certificate  SHA-256 {facts['sha256']}{' (self-signed)' if launch.self_signed else ''}")
+    trust = f" --cacert {launch.chain_file}" if launch.self_signed else ""
+    say(f"  fetch it     velocity client get {urls[0]}{trust}")
+
+
+def _urls(address: str, names: tuple[str, ...]) -> list[str]:
+    """The URLs of one listener: by every name where it serves every address, else by its own address."""
+    host, _, port = address.rpartition(":")
+    suffix = "" if port == "443" else f":{port}"
+    hosts = names if host in _ANY_ADDRESS or host in ("127.0.0.1", "[::1]") else (host, *names)
+    plain = [name for name in hosts if not name.startswith("*")] or [host]
+    return [f"https://{f'[{name}]' if ':' in name and not name.startswith('[') else name}{suffix}/" for name in plain]
+
+
+def _check_root(root: Path) -> None:
+    hint = "pass the folder of your site with --root DIR"
+    if not root.exists():
+        raise StartError("ROOT_MISSING", f"there is no folder {root}", hint)
+    if not root.is_dir():
+        raise StartError("ROOT_INVALID", f"{root} is not a folder", hint)
+    try:
+        next(Path(root).iterdir(), None)
+    except OSError as error:
+        raise StartError("ROOT_UNREADABLE", f"cannot read {root}: {error.strerror}", hint) from error

@@ -1,0 +1,69 @@
+"""Running the engine from start to exit.
+
+SIGTERM and SIGINT are blocked before the first worker thread exists, so that every thread inherits
+the mask and the signals wait here, where they are taken one at a time: the first drains, the second
+ends at once. Nothing polls while the server runs.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from velocity import _core
+from velocity.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["serve"]
+
+_STOP = {signal.SIGTERM, signal.SIGINT}
+_TURN = 0.05
+"""Seconds between looks at a draining engine."""
+
+
+def serve(plan: str, grace: float | None, on_start: Callable[[list[str]], None]) -> int:
+    """Serve a Plan until a signal says otherwise.
+
+    Args:
+        plan: canonical JSON.
+        grace: seconds that requests in flight may take after the first signal; None is for ever.
+        on_start: called with the bound addresses once the server accepts connections.
+
+    Returns:
+        The exit code: 0 after a graceful stop, 128 plus the signal's number after a second one.
+
+    Raises:
+        ConfigError: the Plan is not valid.
+        StartError: the server could not start.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    engine = _core.Engine(plan)
+    try:
+        on_start(engine.addresses)
+        signal.sigwait(_STOP)
+        return _drain(engine, grace)
+    finally:
+        engine.abort()
+        logs.flush()
+
+
+def _drain(engine: _core.Engine, grace: float | None) -> int:
+    engine.stop()
+    in_flight = engine.counters()["requests_in_flight"]
+    logs.log("info", "draining", "finishing what is in flight; a second signal ends at once", requests=in_flight)
+    deadline = None if grace is None else time.monotonic() + grace
+    while not engine.wait(_TURN):
+        second = signal.sigtimedwait(_STOP, 0)
+        if second is not None:
+            left = engine.counters()["requests_in_flight"]
+            logs.log("warn", "aborted", "a second signal: ending at once", requests=left)
+            return 128 + second.si_signo
+        if deadline is not None and time.monotonic() >= deadline:
+            left = engine.counters()["requests_in_flight"]
+            logs.log("warn", "grace_over", "the grace period is over: ending what is left", requests=left)
+            return 0
+    logs.log("info", "stopped", "everything in flight was finished")
+    return 0
