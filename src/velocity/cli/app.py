@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
         The exit code.
     """
     try:
-        result = app(arguments, prog_name="velocity", standalone_mode=False)
+        result = app(arguments, prog_name="velocity", standalone_mode=False, obj=arguments)
     except VelocityError as error:
         style.error(error.message, error.hint)
         return error.exit_code

@@ -33,6 +33,7 @@ def _flag(name: str, help_: str, panel: str, **more: Any) -> Any:
 
 
 def serve(
+    context: typer.Context,
     root: Annotated[Path | None, _flag("--root", "Folder to serve; the current one by default.", _FILES)] = None,
     self_signed: Annotated[
         bool | None, _flag("--self-signed", "Make and reuse a certificate under ROOT/.velocity.", _SERVER)
@@ -89,6 +90,7 @@ def serve(
 
     Every flag can also be set in the environment: --max-sessions is VELOCITY_MAX_SESSIONS. A flag wins.
     """
+    from velocity.cli import warm
     from velocity.config.options import ServeOptions
     from velocity.server import launch
 
@@ -112,4 +114,6 @@ def serve(
     }
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
-    return launch.run(launch.prepare(options, runtime), style.note)
+    prepared = launch.prepare(options, runtime)
+    warm.remember(context.obj, prepared)
+    return launch.run(prepared, style.note)

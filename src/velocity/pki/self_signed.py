@@ -26,10 +26,12 @@ _SKEW = dt.timedelta(hours=1)
 
 
 class KeyPair(NamedTuple):
-    """Where a certificate and its key are."""
+    """Where a certificate and its key are, and how long they are good."""
 
     chain_file: Path
     key_file: Path
+    good_until: float
+    """Unix time at which the pair should be made anew."""
 
 
 def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
@@ -44,41 +46,43 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
     """
     names = names or DEFAULT_NAMES
     directory = root / ".velocity" / "certs"
-    pair = KeyPair(directory / "cert.pem", directory / "key.pem")
-    if _fits(pair, names):
-        return pair
+    chain_file, key_file = directory / "cert.pem", directory / "key.pem"
+    expiry = _expiry(chain_file, key_file, names)
+    if expiry is not None:
+        return KeyPair(chain_file, key_file, (expiry - _RENEW_BEFORE).timestamp())
     try:
         private_directory(directory.parent)
         private_directory(directory)
         (directory.parent / ".gitignore").write_text("*\n", encoding="ascii")
         chain, key = _make(names)
-        write_private(pair.key_file, key)
-        write_private(pair.chain_file, chain)
+        write_private(key_file, key)
+        write_private(chain_file, chain)
     except OSError as error:
         raise StartError(
             "CERT_UNWRITABLE",
             f"cannot keep a certificate in {directory}: {error.strerror}",
             "make the folder writable, or pass --cert FILE --key FILE",
         ) from error
-    return pair
+    return KeyPair(chain_file, key_file, (dt.datetime.now(dt.UTC) + _LIFETIME - _RENEW_BEFORE).timestamp())
 
 
-def _fits(pair: KeyPair, names: tuple[str, ...]) -> bool:
-    """Whether the stored pair bears these names, is good for a while, and belongs together."""
+def _expiry(chain_file: Path, key_file: Path, names: tuple[str, ...]) -> dt.datetime | None:
+    """When the stored pair expires, if it bears these names, is good for a while, and belongs together."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        if (pair.key_file.stat().st_mode | pair.chain_file.stat().st_mode) & 0o077:
-            return False
-        certificate = x509.load_pem_x509_certificate(pair.chain_file.read_bytes())
-        key = load_pem_private_key(pair.key_file.read_bytes(), password=None)
+        if (key_file.stat().st_mode | chain_file.stat().st_mode) & 0o077:
+            return None
+        certificate = x509.load_pem_x509_certificate(chain_file.read_bytes())
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
-        return False
+        return None
     stored = {*san.get_values_for_type(x509.DNSName), *map(str, san.get_values_for_type(x509.IPAddress))}
-    lasts = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) > _RENEW_BEFORE
-    return stored == set(names) and lasts and certificate.public_key() == key.public_key()
+    expiry = certificate.not_valid_after_utc
+    fits = stored == set(names) and certificate.public_key() == key.public_key()
+    return expiry if fits and expiry - dt.datetime.now(dt.UTC) > _RENEW_BEFORE else None
 
 
 def _make(names: tuple[str, ...]) -> tuple[bytes, bytes]:

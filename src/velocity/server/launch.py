@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from velocity.config.options import ServeOptions
 
@@ -49,7 +50,10 @@ class Launch(NamedTuple):
     plan: str
     """Canonical JSON."""
     chain_file: str
+    key_file: str
     self_signed: bool
+    good_until: float
+    """Unix time at which a self-signed certificate wants to be made anew; infinity for others."""
     domains: tuple[str, ...]
     alpn: tuple[str, ...]
     profile: str
@@ -67,17 +71,20 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
 
     root = options.root.absolute()
     _check_root(root)
+    good_until = math.inf
     if options.cert is not None and options.key is not None:
-        chain_file, key_file = options.cert, options.key
+        chain_file, key_file = options.cert.absolute(), options.key.absolute()
     else:
         from velocity.pki import self_signed
 
-        chain_file, key_file = self_signed.ensure(root, options.domain)
+        chain_file, key_file, good_until = self_signed.ensure(root, options.domain)
     plan = compile_plan(options, chain_file, key_file)
     return Launch(
         plan=plan.to_json(),
         chain_file=str(chain_file),
+        key_file=str(key_file),
         self_signed=options.self_signed,
+        good_until=good_until,
         domains=options.domain,
         alpn=options.alpn,
         profile=options.profile,
@@ -142,6 +149,6 @@ def _check_root(root: Path) -> None:
     if not root.is_dir():
         raise StartError("ROOT_INVALID", f"{root} is not a folder", hint)
     try:
-        next(Path(root).iterdir(), None)
+        next(root.iterdir(), None)
     except OSError as error:
         raise StartError("ROOT_UNREADABLE", f"cannot read {root}: {error.strerror}", hint) from error
