@@ -10,11 +10,11 @@ use crate::session::Peer;
 /// An answer under way. Dropping it ends the request: counters move and the line is written.
 pub struct Access {
     metrics: Arc<Metrics>,
+    peer: Arc<Peer>,
     line: Option<Box<Entry>>,
 }
 
 struct Entry {
-    peer: Arc<Peer>,
     start: Instant,
     method: http::Method,
     host: String,
@@ -34,9 +34,9 @@ impl Access {
         log: bool,
     ) -> Self {
         metrics.request_began();
+        peer.request_began();
         let line = (log && log::enabled(Level::Info)).then(|| {
             Box::new(Entry {
-                peer: peer.clone(),
                 start: Instant::now(),
                 method: request.method.clone(),
                 host: host.to_owned(),
@@ -51,6 +51,7 @@ impl Access {
         });
         Self {
             metrics: metrics.clone(),
+            peer: peer.clone(),
             line,
         }
     }
@@ -79,15 +80,16 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         self.metrics.request_ended();
-        let Some(entry) = &self.line else { return };
+        self.peer.request_ended();
+        let (Some(entry), peer) = (&self.line, &self.peer) else { return };
         log::line(Level::Info, "velocity::server", "request", "", |line| {
-            line.raw("connection_id", entry.peer.id);
-            line.text("client", &entry.peer.remote.to_string());
-            line.text("alpn", entry.peer.protocol);
-            if let Some(profile) = entry.peer.profile {
+            line.raw("connection_id", peer.id);
+            line.text("client", &peer.remote.to_string());
+            line.text("alpn", peer.protocol);
+            if let Some(profile) = peer.profile {
                 line.text("profile", profile.as_str());
             }
-            line.text("group", &entry.peer.group);
+            line.text("group", &peer.group);
             line.text("method", entry.method.as_str());
             line.text("host", &entry.host);
             line.text("path", &entry.path);

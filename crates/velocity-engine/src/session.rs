@@ -1,7 +1,10 @@
 //! What is known of a connection for as long as it lives: for handlers, logs and policy.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use velocity_tls::{Facts, Profile};
 
@@ -17,6 +20,10 @@ pub struct Peer {
     pub profile: Option<Profile>,
     /// Name of the key exchange group, empty if there was none (a TLS 1.2 resumption).
     pub group: String,
+    in_flight: AtomicUsize,
+    opened: Instant,
+    /// When the last answer ended, in milliseconds after `opened`.
+    last_answer: AtomicU64,
 }
 
 impl Peer {
@@ -36,6 +43,31 @@ impl Peer {
             profile: facts.profile(),
             group: facts.group_name().unwrap_or_default(),
             facts,
+            in_flight: AtomicUsize::new(0),
+            opened: Instant::now(),
+            last_answer: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn request_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn request_ended(&self) {
+        self.last_answer.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Wait until nothing was in flight for `limit`.
+    pub async fn idle(&self, limit: Duration) {
+        loop {
+            let last = self.opened + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
+            let busy = self.in_flight.load(Ordering::Relaxed) > 0;
+            let until = if busy { Instant::now() + limit } else { last + limit };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
         }
     }
 

@@ -24,6 +24,7 @@ use crate::access::Access;
 use crate::http::{Body, Response};
 use crate::log::{self, Level};
 use crate::net::rewind::Rewind;
+use crate::net::stall::Stall;
 use crate::plan::Limits;
 use crate::service::Service;
 use crate::session::Peer;
@@ -31,6 +32,9 @@ use crate::shutdown::Shutdown;
 
 /// What hyper may hold of a response before it writes: several TLS records at once.
 const WRITE_BUFFER: usize = 1 << 20;
+
+/// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
+type Transport = Rewind<Stall<TcpStream>>;
 
 /// What to say to somebody who speaks HTTP in clear to a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
@@ -40,6 +44,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let Ok(remote) = stream.peer_addr() else { return };
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
+    let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let stream = match tokio::time::timeout(within, handshake(stream, &tls)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return log_failure(remote, &error.to_string()),
@@ -61,7 +66,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
 }
 
 /// Read the ClientHello, choose a configuration, and let rustls do the rest.
-async fn handshake(mut stream: TcpStream, tls: &ServerTls) -> io::Result<TlsStream<Rewind<TcpStream>>> {
+async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<TlsStream<Transport>> {
     let mut received = Vec::with_capacity(2048);
     let hello: Box<Hello> = loop {
         match record::inspect(&received) {
@@ -86,7 +91,7 @@ async fn handshake(mut stream: TcpStream, tls: &ServerTls) -> io::Result<TlsStre
 }
 
 async fn h1(
-    stream: TlsStream<Rewind<TcpStream>>,
+    stream: TlsStream<Transport>,
     peer: &Arc<Peer>,
     service: Service,
     limits: &Limits,
@@ -114,7 +119,7 @@ async fn h1(
 }
 
 async fn h2(
-    stream: TlsStream<Rewind<TcpStream>>,
+    stream: TlsStream<Transport>,
     peer: &Arc<Peer>,
     service: Service,
     limits: &Limits,
@@ -130,7 +135,7 @@ async fn h2(
         // A peer that is gone without a word is found within two idle timeouts.
         .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
         .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
-    let (service, for_requests) = (service, peer.clone());
+    let for_requests = peer.clone();
     let handler = service_fn(move |request| {
         let (service, peer) = (service.clone(), for_requests.clone());
         async move { answer(&service, &peer, request).await }
@@ -139,6 +144,7 @@ async fn h2(
     tokio::select! {
         result = connection.as_mut() => return result,
         () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
+        () = peer.idle(Duration::from_millis(limits.idle_timeout_ms)) => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         result = connection.as_mut() => result,

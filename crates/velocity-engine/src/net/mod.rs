@@ -2,4 +2,5 @@
 
 pub mod bind;
 pub mod rewind;
+pub mod stall;
 pub mod steer;
