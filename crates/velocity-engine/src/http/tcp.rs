@@ -30,8 +30,9 @@ use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
 
-/// What hyper may hold of a response before it writes: several TLS records at once.
-const WRITE_BUFFER: usize = 1 << 20;
+/// What hyper and rustls may each hold of a response before it is written: several records at once,
+/// and still within a core's second-level cache.
+const WRITE_BUFFER: usize = 256 * 1024;
 
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
@@ -46,7 +47,10 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let stream = match tokio::time::timeout(within, handshake(stream, &tls)).await {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(mut stream)) => {
+            stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
+            stream
+        }
         Ok(Err(error)) => return log_failure(remote, &error.to_string()),
         Err(_) => return log_failure(remote, "the handshake took too long"),
     };
@@ -104,8 +108,8 @@ async fn h1(
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
         .max_buf_size(WRITE_BUFFER.max(limits.max_header_bytes as usize))
         // Chunks of a body go to rustls as they are, not through another buffer.
-        .writev(true)
-        .pipeline_flush(true);
+        // (Not with pipeline_flush: it lets hyper buffer a body without any limit.)
+        .writev(true);
     let handler = service_fn(|request| answer(&service, peer, request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
     tokio::select! {
