@@ -81,7 +81,9 @@ impl Drop for Access {
     fn drop(&mut self) {
         self.metrics.request_ended();
         self.peer.request_ended();
-        let (Some(entry), peer) = (&self.line, &self.peer) else { return };
+        let (Some(entry), peer) = (&self.line, &self.peer) else {
+            return;
+        };
         log::line(Level::Info, "velocity::server", "request", "", |line| {
             line.raw("connection_id", peer.id);
             line.text("client", &peer.remote.to_string());

@@ -54,7 +54,8 @@ impl Peer {
     }
 
     pub(crate) fn request_ended(&self) {
-        self.last_answer.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.last_answer
+            .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -19,7 +19,11 @@ pub struct Stall<T> {
 
 impl<T> Stall<T> {
     pub fn new(inner: T, limit: Duration) -> Self {
-        Self { inner, limit, blocked: None }
+        Self {
+            inner,
+            limit,
+            blocked: None,
+        }
     }
 
     /// Pass on what a write came to; start, keep or end the timer.
@@ -30,7 +34,10 @@ impl<T> Stall<T> {
         }
         let limit = self.limit;
         let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
-        blocked.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
+        blocked
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 
