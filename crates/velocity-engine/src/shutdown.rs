@@ -1,5 +1,7 @@
 //! The one way down: running, draining, aborted. Everything that lives watches it.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +38,21 @@ impl Trigger {
     }
 }
 
+/// How long a handshake may go on once draining has begun: it may be the start of a request that
+/// was sent before.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
+
 impl Shutdown {
+    /// Run a handshake within its time limit, which shrinks when draining begins.
+    pub async fn handshake<T>(&self, limit: Duration, handshake: impl Future<Output = T>) -> Option<T> {
+        let mut draining = self.clone();
+        tokio::select! {
+            done = handshake => Some(done),
+            () = tokio::time::sleep(limit) => None,
+            () = async { draining.draining().await; tokio::time::sleep(HANDSHAKE_GRACE).await } => None,
+        }
+    }
+
     /// Wait until draining (or worse) has begun.
     pub async fn draining(&mut self) {
         // An engine that is gone without a word counts as down.

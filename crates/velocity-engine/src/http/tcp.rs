@@ -46,13 +46,13 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
-    let stream = match tokio::time::timeout(within, handshake(stream, &tls)).await {
-        Ok(Ok(mut stream)) => {
+    let stream = match shutdown.handshake(within, handshake(stream, &tls)).await {
+        Some(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
             stream
         }
-        Ok(Err(error)) => return log_failure(remote, &error.to_string()),
-        Err(_) => return log_failure(remote, "the handshake took too long"),
+        Some(Err(error)) => return log_failure(remote, &error.to_string()),
+        None => return log_failure(remote, "the handshake took too long"),
     };
     let connection = stream.get_ref().1;
     let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));

@@ -28,10 +28,10 @@ pub async fn serve(incoming: quinn::Incoming, service: Service, limits: Limits, 
     let remote = incoming.remote_address();
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let connection = match incoming.accept() {
-        Ok(connecting) => match tokio::time::timeout(within, connecting).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return log_failure(remote, &error.to_string()),
-            Err(_) => return log_failure(remote, "the handshake took too long"),
+        Ok(connecting) => match shutdown.handshake(within, connecting).await {
+            Some(Ok(connection)) => connection,
+            Some(Err(error)) => return log_failure(remote, &error.to_string()),
+            None => return log_failure(remote, "the handshake took too long"),
         },
         Err(error) => return log_failure(remote, &error.to_string()),
     };
