@@ -30,13 +30,16 @@ impl Service {
         let snapshot = self.snapshot.load_full();
         let (parts, _body) = request.into_parts();
         let host = host(&parts);
+        let head_only = parts.method == http::Method::HEAD;
         let mut access = Access::begin(&self.metrics, peer, &parts, host, snapshot.access_log);
 
         let mut response = if parts.method == http::Method::CONNECT {
             plain(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n")
-        } else if host.is_empty() && parts.version == http::Version::HTTP_11 {
+        } else if host.is_empty() && parts.version == http::Version::HTTP_11
+            || parts.headers.get_all(HOST).iter().nth(1).is_some()
+        {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
-            plain(StatusCode::BAD_REQUEST, "the Host field is missing\n")
+            plain(StatusCode::BAD_REQUEST, "there must be one Host field\n")
         } else {
             match snapshot.site(without_port(host)) {
                 Some(files) => files.respond(&parts).await,
@@ -52,6 +55,9 @@ impl Service {
         headers.insert(SERVER, HeaderValue::from_static("velocity"));
         if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic()) {
             headers.insert(ALT_SVC, value.clone());
+        }
+        if head_only {
+            *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay
         }
         access.status(response.status());
         (response, access)

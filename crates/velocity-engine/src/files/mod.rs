@@ -105,7 +105,9 @@ impl Files {
         if let Some(entry) = site.hot.get(url, accepted, &site.root) {
             return from_memory(&entry, request);
         }
-        match site.find(url, request, accepted).await {
+        // Boxed, so that the future of a request stays small where it is moved about: the usual answer
+        // has been given above.
+        match Box::pin(site.find(url, request, accepted)).await {
             Ok(response) => response,
             Err(Errno::ACCESS | Errno::PERM) => plain(StatusCode::FORBIDDEN, "this file may not be read\n"),
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {

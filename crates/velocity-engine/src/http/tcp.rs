@@ -30,8 +30,8 @@ use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
 
-/// What hyper and rustls may each hold of a response before it is written: several records at once,
-/// and still within a core's second-level cache.
+/// What hyper (HTTP/2) and rustls may each hold of a response before it is written: several records
+/// at once, and still within a core's second-level cache.
 const WRITE_BUFFER: usize = 256 * 1024;
 
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
@@ -106,7 +106,8 @@ async fn h1(
         .timer(TokioTimer::new())
         // Counts from the end of the previous answer, so it bounds idle time as well.
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        .max_buf_size(WRITE_BUFFER.max(limits.max_header_bytes as usize))
+        // Bounds the head of a request, and what of a body waits for TLS.
+        .max_buf_size(limits.max_header_bytes as usize)
         // Chunks of a body go to rustls as they are, not through another buffer.
         // (Not with pipeline_flush: it lets hyper buffer a body without any limit.)
         .writev(true);
