@@ -4,12 +4,12 @@ Only `velocity.server`, `velocity.asgi`, `velocity.client` and `velocity.telemet
 module. Every call that may wait releases the GIL. Failures raise the tree of `velocity.errors`.
 """
 
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 __version__: str
 """Version of the native core; equals the version of the Python package."""
 
-type Protocol = Literal["velocity/1", "h3", "h2", "http/1.1"]
+Protocol: TypeAlias = Literal["velocity/1", "h3", "h2", "http/1.1"]
 
 def configure_logging(format: Literal["json", "text"], level: int, color: bool) -> None:
     """Set up the one logger of the process; it writes to stderr.
@@ -21,7 +21,13 @@ def configure_logging(format: Literal["json", "text"], level: int, color: bool) 
         color: ANSI colours in text format.
     """
 
-def log(level: Literal["error", "warn", "info", "debug", "trace"], target: str, event: str, message: str, fields: dict[str, Any]) -> None:
+def log(
+    level: Literal["error", "warn", "info", "debug", "trace"],
+    target: str,
+    event: str,
+    message: str,
+    fields: dict[str, Any],
+) -> None:
     """Write one record through the logger that the engine uses.
 
     Args:
@@ -128,7 +134,14 @@ class Connection:
         `verified` (bool).
         """
 
-    def request(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None = None, timeout: float | None = None) -> Response:
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: list[tuple[str, str]],
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Response:
         """Send one request and wait for the response head.
 
         Args:

@@ -48,7 +48,7 @@ where
 {
     /// `None` when the present configuration has no protocol over QUIC.
     pub fn new(current: F) -> Option<Self> {
-        let initial = current().choose_quic(&Hello::default())?.0.clone();
+        let initial = current().any_quic()?.0.clone();
         Some(Self { current, initial })
     }
 }

@@ -121,6 +121,12 @@ impl ServerTls {
         Some(if has_hybrid(hello) { hybrid } else { classical })
     }
 
+    /// Any configuration for QUIC; `None` when this server has none.
+    pub(crate) fn any_quic(&self) -> Option<&QuicConfig> {
+        let velocity = self.velocity.first().map(|(_, _, config)| config);
+        velocity.or(self.h3.as_ref().map(|(hybrid, _)| hybrid))
+    }
+
     /// The configuration that answers this client over TCP; `None` when this server has none.
     pub fn choose_tcp(&self, hello: &Hello) -> Option<Arc<ServerConfig>> {
         let (hybrid, classical) = self.tcp.as_ref()?;

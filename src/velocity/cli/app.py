@@ -1,22 +1,15 @@
-"""The command `velocity`: its verbs, and what becomes of every error.
-
-Exit codes: 0 done, 1 a request or a probe failed, 2 wrong usage or configuration, 3 the server could
-not start, 130 interrupted.
-"""
+"""The command `velocity`: its verbs."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from velocity import __version__
-from velocity.cli import client, serve, style
-from velocity.errors import VelocityError
+from velocity.cli import client, guarded, serve, style
 
-__all__ = ["app", "run"]
+__all__ = ["app", "dispatch", "run"]
 
 app = typer.Typer(
     name="velocity",
@@ -33,7 +26,7 @@ app.add_typer(client.app, name="client")
 @app.command("version")
 def version() -> None:
     """Print the version."""
-    print(f"velocity {__version__}")  # noqa: T201
+    print(f"velocity {__version__}")
 
 
 def _version_flag(value: bool) -> None:
@@ -52,34 +45,31 @@ def _root(
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line.
+    """Run one command line, whatever comes of it.
 
     Returns:
         The exit code.
     """
+    return guarded(lambda: dispatch(arguments))
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        VelocityError: what the command could not do.
+    """
     try:
         result = app(arguments, prog_name="velocity", standalone_mode=False, obj=arguments)
-    except VelocityError as error:
-        style.error(error.message, error.hint)
-        return error.exit_code
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return 130
     except typer.TyperException as error:
         return _usage(error, arguments)
-    except BrokenPipeError:
-        # Whoever read us has heard enough; nothing may be flushed to them at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:  # the last resort: a defect of ours
-        if os.environ.get("VELOCITY_DEBUG"):
-            raise
-        style.error(
-            f"internal error: {type(error).__name__}: {error}",
-            "set VELOCITY_DEBUG=1 to see where it happened, and please report it",
-        )
-        return 1
     return result if isinstance(result, int) else 0
 
 

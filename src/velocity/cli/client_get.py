@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import re
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urljoin
 
 import typer
 
 from velocity.cli import style
-from velocity.errors import ConfigError, RequestError
+from velocity.errors import ClientError, ConfigError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from velocity._core import Connection, Response
+    from velocity.client.connect import Protocol
+    from velocity.client.fetch import Fetched
     from velocity.errors import VelocityError
 
 __all__ = ["EXAMPLES", "get"]
@@ -32,8 +36,10 @@ Examples:
 
   velocity client get https://example.com/api -X POST -d '{"a": 1}' -H 'content-type: application/json' --http h3 -v
 """
-_MAX_REDIRECTS = 10
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2."""
 _JSON_LIMIT = 64 << 20
+"""Bytes of a body that is held in memory whole."""
 _PROGRESS_AFTER = 2.0
 """Seconds before a progress bar appears."""
 
@@ -46,16 +52,17 @@ def get(
         str | None, typer.Option("--alpn", metavar="LIST", help="Protocols to try, in order, instead of --http.")
     ] = None,
     profile: Annotated[str | None, typer.Option("--profile", help="Demand light, balanced or secure.")] = None,
-    http: Annotated[
-        str, typer.Option("--http", metavar="PROTOCOL", help="auto, velocity, h3, h2 or h1.")
-    ] = "auto",
+    http: Annotated[str, typer.Option("--http", metavar="PROTOCOL", help="auto, velocity, h3, h2 or h1.")] = "auto",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the body there; resumes what was begun.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the body there, resuming what was begun."),
     ] = None,
     header: Annotated[list[str] | None, typer.Option("-H", "--header", help="'Name: value'; repeat for more.")] = None,
-    method: Annotated[str | None, typer.Option("-X", "--request", metavar="METHOD", help="GET, or POST with -d.")] = None,
+    method: Annotated[
+        str | None, typer.Option("-X", "--request", metavar="METHOD", help="GET, or POST with -d.")
+    ] = None,
     data: Annotated[
-        str | None, typer.Option("-d", "--data", help="Request body; @FILE reads a file, @- standard input.")
+        str | None, typer.Option("-d", "--data", help="Request body; @FILE reads a file, - standard input.")
     ] = None,
     location: Annotated[bool, typer.Option("-L", "--location", help="Follow redirects.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Response and handshake as one JSON object.")] = False,
@@ -67,85 +74,89 @@ def get(
     The body goes to stdout or into a file. Without --http, velocity/1, h3, h2 and http/1.1 are tried in that order.
     Exits with 1 if there was no answer, or its status is 400 or above.
     """
-    from velocity.client.connect import Trust, open_connection, protocols_for
-    from velocity.client.download import resumption
-    from velocity.client.url import parse_url
+    from velocity.client.connect import Trust, protocols_for
+    from velocity.client.fetch import Order, fetch
     from velocity.config.values import parse_alpn, parse_profile, usage
 
-    protocols = protocols_for(http, usage("--alpn", parse_alpn, alpn) if alpn else None)
-    demanded = usage("--profile", parse_profile, profile) if profile else None
-    headers, body = _headers(header or []), _body(data)
-    verb = method or ("GET" if body is None else "POST")
-    trust = Trust(cacert, insecure)
-
-    for _ in range(_MAX_REDIRECTS + 1):
-        target = parse_url(url)
-        connection = open_connection(
-            target.host,
-            target.port,
-            protocols,
-            profile=demanded,
-            trust=trust,
-            timeout=min(timeout, 10.0),
-            on_fallback=_say_fallback,
-        )
-        if verbose:
-            _say_handshake(connection)
-        resumed = resumption(output, url) if output and verb == "GET" else None
-        extra = resumed.headers if resumed else []
-        response = connection.request(verb, target.path, headers + extra, body, timeout)
-        if resumed and response.status == 416:
-            # What is there is no beginning of this file any more.
-            resumed = None
-            response = connection.request(verb, target.path, headers, body, timeout)
-        if verbose:
-            _say_response(response)
-        next_url = dict(response.headers).get("location")
-        if not (location and next_url and response.status in (301, 302, 303, 307, 308)):
-            break
-        connection.close()
-        url = urljoin(url if "://" in url else f"https://{url}", next_url)
-        if response.status in (301, 302, 303) and verb not in ("GET", "HEAD"):
-            verb, body = "GET", None
-    else:
-        raise RequestError("TOO_MANY_REDIRECTS", f"more than {_MAX_REDIRECTS} redirects", "the server may be going in circles")
-
+    body = _body(data)
+    order = Order(
+        url=url,
+        method=_method(method, body),
+        headers=_headers(header or []),
+        body=body,
+        protocols=protocols_for(http, usage("--alpn", parse_alpn, alpn) if alpn is not None else None),
+        profile=usage("--profile", parse_profile, profile) if profile is not None else None,
+        trust=Trust(cacert, insecure),
+        timeout=timeout,
+        follow=location,
+        output=None if as_json else output,
+    )
+    fetched = fetch(order, _Talk(verbose))
+    status = fetched.response.status
+    failed = status >= 400 and not (status == 416 and fetched.resumed)
     if as_json:
-        _print_json(response, connection)
-    elif output and response.status < 400:
-        _save(response, output, url, resumed)
+        _write_json(fetched, output)
+    elif output and not failed:
+        _save(fetched, output)
     else:
-        _print_body(response)
-    connection.close()
-    if response.status >= 400:
-        style.error(f"the server answered {response.status} for {url}")
+        _print_body(fetched.response)
+    fetched.connection.close()
+    if failed:
+        style.error(f"the server answered {status} for {fetched.url}")
         return 1
     return 0
 
 
-def _headers(lines: list[str]) -> list[tuple[str, str]]:
+class _Talk:
+    """What is said on stderr on the way: one line about a fallback, and with -v handshakes and heads."""
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+
+    def fell_back(self, failures: dict[Protocol, VelocityError], protocol: Protocol) -> None:
+        reason = list(failures.values())[-1].message
+        style.note(style.dim(style.plain(f"no {', '.join(failures)} ({reason}): using {protocol}")))
+
+    def connected(self, connection: Connection) -> None:
+        if self._verbose:
+            _say_handshake(connection)
+
+    def answered(self, response: Response) -> None:
+        if self._verbose:
+            _say_response(response)
+
+
+def _method(method: str | None, body: bytes | None) -> str:
+    """A method (RFC 9110 section 9.1): any token, and what fits the body when none is given."""
+    if method is None:
+        return "GET" if body is None else "POST"
+    if not _TOKEN.fullmatch(method):
+        raise ConfigError("OPTION_INVALID", f"-X: {method!r} is no method", "for example: GET, HEAD, POST, PUT")
+    return method
+
+
+def _headers(lines: list[str]) -> tuple[tuple[str, str], ...]:
     pairs = []
     for line in lines:
         name, separator, value = line.partition(":")
-        if not separator or not name.strip():
+        value = value.strip(" \t")
+        if not separator or not _TOKEN.fullmatch(name.strip()) or any(c in value for c in "\r\n\0"):
             raise ConfigError("OPTION_INVALID", f"-H: {line!r} is no header", "write 'Name: value'")
-        pairs.append((name.strip().lower(), value.strip()))
-    return pairs
+        pairs.append((name.strip().lower(), value))
+    return tuple(pairs)
 
 
 def _body(data: str | None) -> bytes | None:
-    if data is None or not data.startswith("@"):
-        return None if data is None else data.encode()
-    if data == "@-":
+    """What -d stands for: itself, a file (@FILE), or standard input (- and @-)."""
+    if data in ("-", "@-"):
         return sys.stdin.buffer.read()
+    if data is None or not data.startswith("@"):
+        return None if data is None else os.fsencode(data)
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
-        raise ConfigError("OPTION_INVALID", f"-d: cannot read {data[1:]}: {error.strerror}") from error
-
-
-def _say_fallback(protocol: str, error: VelocityError) -> None:
-    style.note(style.dim(f"no {protocol}: {error.message}"))
+        message = f"-d: cannot read {data[1:]}: {error.strerror}"
+        raise ConfigError("OPTION_INVALID", message, "write @FILE, or - for standard input") from error
 
 
 def _say_handshake(connection: Connection) -> None:
@@ -162,38 +173,61 @@ def _say_handshake(connection: Connection) -> None:
 def _say_response(response: Response) -> None:
     style.note(f"< {response.status}")
     for name, value in response.headers:
-        style.note(f"< {name}: {value if value.isprintable() else ascii(value)}")
+        style.note(style.plain(f"< {name}: {value}"))
     style.note("<")
 
 
 def _print_body(response: Response) -> None:
     out = sys.stdout.buffer
     while (chunk := response.read()) is not None:
-        out.write(chunk)
-        out.flush()
+        with _writing("standard output"):
+            out.write(chunk)
+            out.flush()
 
 
-def _print_json(response: Response, connection: Connection) -> None:
+@contextlib.contextmanager
+def _writing(what: str) -> Iterator[None]:
+    """A full disk is an error with a name; a reader who has left is none, and is dealt with in `app.run`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ClientError("OUTPUT_UNWRITABLE", f"cannot write to {what}: {error.strerror}") from error
+
+
+def _write_json(fetched: Fetched, output: Path | None) -> None:
     body = bytearray()
-    while (chunk := response.read()) is not None:
+    while (chunk := fetched.response.read()) is not None:
         body += chunk
         if len(body) > _JSON_LIMIT:
-            raise RequestError("BODY_TOO_LARGE", "the body is too large for --json", "use -o FILE")
-    negotiated = {key: value for key, value in connection.facts.items() if key != "certificate_chain"}
-    answer: dict[str, Any] = {"status": response.status, "headers": response.headers, "negotiated": negotiated}
+            raise RequestError("BODY_TOO_LARGE", "the body is too large for --json", "use -o FILE without --json")
+    negotiated = {key: value for key, value in fetched.connection.facts.items() if key != "certificate_chain"}
+    answer: dict[str, Any] = {
+        "url": fetched.url,
+        "status": fetched.response.status,
+        "headers": fetched.response.headers,
+        "negotiated": negotiated,
+    }
     try:
         answer["body"] = body.decode("utf-8")
     except UnicodeDecodeError:
         answer["body_base64"] = base64.b64encode(body).decode("ascii")
-    print(json.dumps(answer, indent=2))  # noqa: T201
+    text = json.dumps(answer, indent=2) + "\n"
+    with _writing(str(output or "standard output")):
+        if output:
+            output.write_text(text, "utf-8")
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
-def _save(response: Response, output: Path, url: str, resumed: Any) -> None:
+def _save(fetched: Fetched, output: Path) -> None:
     from velocity.client.download import save
 
     report, finish = _progress(output.name)
     try:
-        save(response, output, url, resumed, report)
+        save(fetched.response, output, fetched.url, fetched.resumed, report)
     finally:
         finish()
 
@@ -201,7 +235,7 @@ def _save(response: Response, output: Path, url: str, resumed: Any) -> None:
 def _progress(name: str) -> tuple[Callable[[int, int | None], None], Callable[[], None]]:
     """A progress bar that appears on a terminal when a download takes longer than people like to wait."""
     if not style.terminal():
-        return lambda done, total: None, lambda: None
+        return lambda _done, _total: None, lambda: None
     started = time.monotonic()
     bar: Any = None
     task: Any = None
@@ -211,11 +245,17 @@ def _progress(name: str) -> tuple[Callable[[int, int | None], None], Callable[[]
         if bar is None:
             if time.monotonic() - started < _PROGRESS_AFTER:
                 return
+            from rich import progress
             from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-            bar = Progress(*columns, console=Console(stderr=True))
+            bar = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
             bar.start()
             task = bar.add_task(name, total=total)
         bar.update(task, completed=done, total=total)

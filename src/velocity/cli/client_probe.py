@@ -29,7 +29,8 @@ def probe(
 ) -> int:
     """Show which protocols a server speaks, and what each handshake negotiated.
 
-    One real handshake for each protocol, and under velocity/1 one for each profile. Exits with 0 only if velocity/1 works.
+    One real handshake for each protocol, and under velocity/1 one for each profile.
+    Exits with 0 only if velocity/1 works.
     """
     from velocity.client.connect import Trust
     from velocity.client.probe import probe as ask
@@ -38,7 +39,7 @@ def probe(
     host, port = parse_authority(server)
     result = ask(host, port, Trust(cacert, insecure), timeout)
     if as_json:
-        print(json.dumps(result, indent=2))  # noqa: T201
+        print(json.dumps(result, indent=2))
     else:
         _print(result)
     return 0 if result["ok"] else 1
@@ -57,7 +58,7 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
             f"{facts['handshake_ms']:.1f} ms",
         ]
         if facts["ok"]
-        else [name, f"no: {facts['error']}", "", "", "", ""]
+        else [name, f"no: {style.plain(facts['error'])}", "", "", "", ""]
         for name, facts in named
     ]
 
@@ -69,18 +70,19 @@ def _print(result: dict[str, Any]) -> None:
     if style.terminal(1):
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(*header, title=f"{result['host']}:{result['port']}", title_justify="left")
+        table = Table(*header, title=Text(f"{result['host']}:{result['port']}"), title_justify="left")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # Text, because rich would read markup in what a peer wrote
         Console().print(table)
     else:
         widths = [max(len(row[i]) for row in [header, *rows] if row[1][:3] != "no:") for i in range(len(header))]
         for row in [header, *rows]:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            print("  ".join(cells).rstrip())  # noqa: T201
+            print("  ".join(cells).rstrip())
     certificate = result["certificate"]
     if certificate and "names" in certificate:
-        names = ", ".join(certificate["names"]) or certificate["subject"]
-        print(f"certificate  {names}; {certificate['key']}; {certificate['days_left']} days left")  # noqa: T201
-        print(f"             SHA-256 {certificate['sha256']}")  # noqa: T201
+        names = style.plain(", ".join(certificate["names"]) or certificate["subject"])
+        print(f"certificate  {names}; {certificate['key']}; {certificate['days_left']} days left")
+        print(f"             SHA-256 {certificate['sha256']}")

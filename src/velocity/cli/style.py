@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["bold", "dim", "error", "note", "terminal"]
+__all__ = ["bold", "dim", "error", "note", "plain", "terminal"]
 
 
 def terminal(stream: int = 2) -> bool:
@@ -20,6 +20,11 @@ def _paint(code: str, text: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if terminal() and not os.environ.get("NO_COLOR") else text
 
 
+def plain(text: str) -> str:
+    """Text of a peer or a file name, fit for a terminal: what could move its cursor is spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def bold(text: str) -> str:
     """For what matters most."""
     return _paint("1", text)
@@ -32,11 +37,11 @@ def dim(text: str) -> str:
 
 def note(text: str) -> None:
     """A line for the person at the keyboard."""
-    print(text, file=sys.stderr)  # noqa: T201
+    print(text, file=sys.stderr)
 
 
 def error(message: str, hint: str = "") -> None:
     """What went wrong, in one line, and what to type next."""
-    print(f"{_paint('31', 'error:')} {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"{_paint('31', 'error:')} {plain(' '.join(message.split()))}", file=sys.stderr)
     if hint:
-        print(f"{_paint('36', 'hint:')} {hint}", file=sys.stderr)  # noqa: T201
+        print(f"{_paint('36', 'hint:')} {plain(hint)}", file=sys.stderr)

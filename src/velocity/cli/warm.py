@@ -16,6 +16,7 @@ import os
 import sys
 import time
 import zlib
+from typing import Any
 
 import velocity
 from velocity.server.launch import Launch, Runtime
@@ -32,12 +33,12 @@ def _directory() -> str:
     return os.path.join(base, "velocity", "starts")  # noqa: PTH118
 
 
-def _key(arguments: list[str]) -> tuple[object, ...]:
+def _key(arguments: list[str]) -> tuple[Any, ...]:
     environment = sorted((name, value) for name, value in os.environ.items() if name.startswith("VELOCITY_"))
     return (velocity.__version__, sys.version, tuple(arguments), tuple(environment), os.getcwd())  # noqa: PTH109
 
 
-def _path(key: tuple[object, ...]) -> str:
+def _path(key: tuple[Any, ...]) -> str:
     # Version 2 has no back references, whose use depends on who else holds the objects.
     return os.path.join(_directory(), f"{zlib.crc32(marshal.dumps(key, 2)):08x}")  # noqa: PTH118
 
@@ -75,7 +76,7 @@ def recall(arguments: list[str]) -> Launch | None:
             saved_key, values, runtime, sources, good_until = marshal.loads(file.read())  # noqa: S302 - ours alone
         if saved_key != key or time.time() > good_until:
             return None
-        launch = Launch(*values, Runtime(*runtime))
+        launch = Launch._make((*values, Runtime._make(runtime)))
         return launch if sources == _sources(launch) else None
     except (OSError, EOFError, ValueError, TypeError):
         return None
@@ -89,7 +90,7 @@ def remember(arguments: list[str], launch: Launch) -> None:
 
     *values, runtime = launch
     key = _key(arguments)
-    entry = (key, tuple(values), tuple(runtime), _sources(launch), launch.good_until)
+    entry: tuple[Any, ...] = (key, tuple(values), tuple(runtime), _sources(launch), launch.good_until)
     try:
         private_directory(Path(_directory()))
         write_private(Path(_path(key)), marshal.dumps(entry))

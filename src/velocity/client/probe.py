@@ -9,7 +9,7 @@ from velocity.client.connect import ORDER, Profile, Protocol, Trust, open_connec
 from velocity.errors import ConnectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from cryptography import x509
 
 __all__ = ["PROFILES", "probe"]
 
@@ -83,15 +83,16 @@ def _certificate(chain: list[bytes], sha256: str | None) -> dict[str, Any] | Non
 
     try:
         leaf = x509.load_der_x509_certificate(chain[0])
-        names = list(_names(leaf))
+        names = _names(leaf)
         key = type(leaf.public_key()).__name__.removesuffix("PublicKey").lstrip("_")
-    except (ValueError, TypeError):
-        return {"sha256": sha256, "length": len(chain)}
+        subject, issuer = leaf.subject.rfc4514_string(), leaf.issuer.rfc4514_string()
+    except Exception:
+        return {"sha256": sha256, "chain_length": len(chain)}
     left = leaf.not_valid_after_utc - dt.datetime.now(dt.UTC)
     return {
         "sha256": sha256,
-        "subject": leaf.subject.rfc4514_string(),
-        "issuer": leaf.issuer.rfc4514_string(),
+        "subject": subject,
+        "issuer": issuer,
         "names": names,
         "key": key,
         "not_before": leaf.not_valid_before_utc.isoformat(),
@@ -101,12 +102,11 @@ def _certificate(chain: list[bytes], sha256: str | None) -> dict[str, Any] | Non
     }
 
 
-def _names(leaf: Any) -> Iterator[str]:
+def _names(leaf: x509.Certificate) -> list[str]:
     from cryptography import x509
 
     try:
-        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return
-    yield from san.get_values_for_type(x509.DNSName)
-    yield from map(str, san.get_values_for_type(x509.IPAddress))
+        return []
+    return [*extension.get_values_for_type(x509.DNSName), *map(str, extension.get_values_for_type(x509.IPAddress))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+from velocity.config.values import BadValueError, parse_domain
 from velocity.errors import ConfigError
 
 __all__ = ["Target", "parse_authority", "parse_url"]
@@ -38,7 +39,7 @@ def parse_url(text: str) -> Target:
         raise _invalid(text, "there is no host" if not host else "user names in URLs are not supported")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return Target(_ascii_host(host, text), port or 443, f"{path}?{query}" if query else path)
+    return Target(_host(host, text), port or 443, f"{path}?{query}" if query else path)
 
 
 def parse_authority(text: str) -> tuple[str, int]:
@@ -53,11 +54,16 @@ def parse_authority(text: str) -> tuple[str, int]:
     return target.host, target.port
 
 
-def _ascii_host(host: str, text: str) -> str:
+def _host(host: str, text: str) -> str:
+    """A name in A-labels or an address; a zone (RFC 6874) only where it means something, after an address."""
+    address, zone, _ = host.partition("%")
     try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise _invalid(text, "the host name is not valid") from None
+        name = parse_domain(address if ":" in address else host)
+    except BadValueError as error:
+        raise _invalid(text, str(error)) from None
+    if name.startswith("*"):
+        raise _invalid(text, "a wildcard is no host")
+    return f"{name}{zone}{host[len(address) + 1 :]}" if ":" in address else name
 
 
 def _invalid(text: str, why: str) -> ConfigError:

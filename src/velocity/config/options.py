@@ -25,6 +25,7 @@ from velocity.errors import ConfigError
 
 __all__ = ["ServeOptions"]
 
+
 def _words(value: Any) -> Any:
     """Environment variables carry lists with commas; flags are repeated."""
     if isinstance(value, str):
@@ -97,7 +98,9 @@ class ServeOptions(BaseModel):
             )
         if bool(self.cert) != bool(self.key):
             given, missing = ("--cert", "--key") if self.cert else ("--key", "--cert")
-            raise ConfigError("CERT_INCOMPLETE", f"{given} needs {missing}", "pass the chain and its private key together")
+            raise ConfigError(
+                "CERT_INCOMPLETE", f"{given} needs {missing}", "pass the chain and its private key together"
+            )
         if not self.self_signed and not self.cert:
             raise ConfigError(
                 "CERT_MISSING",
@@ -113,4 +116,6 @@ def _explain(error: ValidationError) -> ConfigError:
     if isinstance(cause, BadValueError):
         return ConfigError("OPTION_INVALID", f"{flag}: {cause}", cause.hint)
     message = first["msg"][:1].lower() + first["msg"][1:]
-    return ConfigError("OPTION_INVALID", f"{flag}: {message}, got {first['input']!r}", "velocity serve --help lists every flag")
+    return ConfigError(
+        "OPTION_INVALID", f"{flag}: {message}, got {first['input']!r}", "velocity serve --help lists every flag"
+    )

@@ -7,7 +7,7 @@ sides, and the golden tests hold both to the same JSON.
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003 - pydantic reads annotations at run time
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict

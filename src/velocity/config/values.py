@@ -1,4 +1,7 @@
-"""Values as people type them: addresses, protocols, profiles, names. Each parser says what is wrong and what to type."""
+"""Values as people type them: addresses, protocols, profiles, names.
+
+Each parser says what is wrong and what to type instead.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,16 @@ if TYPE_CHECKING:
 
     from velocity.config.plan import Alpn, Profile
 
-__all__ = ["DEFAULT_ALPN", "DEFAULT_LISTEN", "BadValueError", "parse_alpn", "parse_domain", "parse_listen", "parse_profile", "usage"]
+__all__ = [
+    "DEFAULT_ALPN",
+    "DEFAULT_LISTEN",
+    "BadValueError",
+    "parse_alpn",
+    "parse_domain",
+    "parse_listen",
+    "parse_profile",
+    "usage",
+]
 
 T = TypeVar("T")
 
@@ -107,9 +119,11 @@ def parse_domain(text: str) -> str:
     Raises:
         ValueError: not a host name.
     """
-    word = text.strip().rstrip(".")
+    word = text.strip().removesuffix(".")
+    address = word[1:-1] if word.startswith("[") and word.endswith("]") else word
     try:
-        return str(ipaddress.ip_address(word.strip("[]")))
+        if "%" not in address:  # a zone means something on this machine only (RFC 4007 section 11)
+            return str(ipaddress.ip_address(address))
     except ValueError:
         pass
     try:
@@ -118,8 +132,11 @@ def parse_domain(text: str) -> str:
         name = ""
     labels = name.split(".")
     wildcard = labels[0] == "*" and len(labels) > 2
-    if not name or len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels[wildcard:]):
-        raise BadValueError(f"{text!r} is not a host name", "write a name such as example.com, without https:// or a path")
+    valid = len(name) <= 253 and all(map(_LABEL.fullmatch, labels[wildcard:]))
+    if not valid or labels[-1].isdigit():  # the last label of a name is no number, or it would be an address
+        raise BadValueError(
+            f"{text!r} is not a host name", "write a name such as example.com, without https:// or a path"
+        )
     return name
 
 

@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.errors import StartError
-from velocity.pki.storage import private_directory, write_private
+from velocity.pki.storage import is_private, locked, private_directory, write_private
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_NAMES", "KeyPair", "ensure"]
 
 DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
 _LIFETIME = dt.timedelta(days=90)
-_RENEW_BEFORE = dt.timedelta(days=14)
+_RENEW_BEFORE = dt.timedelta(days=7)
 _SKEW = dt.timedelta(hours=1)
 
 
@@ -53,31 +53,36 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
     try:
         private_directory(directory.parent)
         private_directory(directory)
-        (directory.parent / ".gitignore").write_text("*\n", encoding="ascii")
-        chain, key = _make(names)
-        write_private(key_file, key)
-        write_private(chain_file, chain)
+        with locked(directory.parent):
+            expiry = _expiry(chain_file, key_file, names)
+            if expiry is None:  # else another start has made it meanwhile
+                write_private(directory.parent / ".gitignore", b"*\n")
+                chain, key = _make(names)
+                write_private(key_file, key)
+                write_private(chain_file, chain)
+                expiry = dt.datetime.now(dt.UTC) + _LIFETIME
     except OSError as error:
         raise StartError(
             "CERT_UNWRITABLE",
             f"cannot keep a certificate in {directory}: {error.strerror}",
             "make the folder writable, or pass --cert FILE --key FILE",
         ) from error
-    return KeyPair(chain_file, key_file, (dt.datetime.now(dt.UTC) + _LIFETIME - _RENEW_BEFORE).timestamp())
+    return KeyPair(chain_file, key_file, (expiry - _RENEW_BEFORE).timestamp())
 
 
 def _expiry(chain_file: Path, key_file: Path, names: tuple[str, ...]) -> dt.datetime | None:
     """When the stored pair expires, if it bears these names, is good for a while, and belongs together."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        if (key_file.stat().st_mode | chain_file.stat().st_mode) & 0o077:
+        if not all(map(is_private, (key_file.parent.parent, key_file.parent, key_file, chain_file))):
             return None
         certificate = x509.load_pem_x509_certificate(chain_file.read_bytes())
         key = load_pem_private_key(key_file.read_bytes(), password=None)
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return None
     stored = {*san.get_values_for_type(x509.DNSName), *map(str, san.get_values_for_type(x509.IPAddress))}
     expiry = certificate.not_valid_after_utc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from velocity.errors import ConfigError, StartError
 
@@ -26,7 +26,7 @@ _ANY_ADDRESS = {"0.0.0.0", "[::]"}  # noqa: S104
 class Runtime(NamedTuple):
     """What concerns this process and not the Plan."""
 
-    log_format: str | None = None
+    log_format: Literal["json", "text"] | None = None
     """`json`, `text`, or None for whichever fits standard error."""
     verbosity: int = 0
     grace: float | None = None
@@ -41,7 +41,7 @@ class Runtime(NamedTuple):
         """
         if log_format not in (None, "json", "text"):
             raise ConfigError("OPTION_INVALID", f"--log-format: unknown format {log_format!r}", "choose json or text")
-        return cls(log_format, verbosity, grace)
+        return cls(cast("Literal['json', 'text'] | None", log_format), verbosity, grace)
 
 
 class Launch(NamedTuple):
@@ -129,8 +129,18 @@ def announce(launch: Launch, addresses: list[str], say: Callable[[str], None]) -
     say(f"  protocols    {'; '.join(carriers)}")
     say(f"  profile      {launch.profile} ({_GROUPS[launch.profile]})")
     say(f"  certificate  SHA-256 {facts['sha256']}{' (self-signed)' if launch.self_signed else ''}")
-    trust = f" --cacert {launch.chain_file}" if launch.self_signed else ""
-    say(f"  fetch it     velocity client get {urls[0]}{trust}")
+    say(f"  fetch it     {_command(launch, addresses[0], urls[0], facts['names'])}")
+
+
+def _command(launch: Launch, address: str, url: str, names: list[str]) -> str:
+    """What fetches the site from this machine. A name made up with --domain may lead anywhere or nowhere."""
+    if not launch.self_signed:
+        return f"velocity client get {url}"
+    if "localhost" in names:
+        from shlex import quote
+
+        return f"velocity client get {url} --cacert {quote(launch.chain_file)}"
+    return f"velocity client get {_urls(address, ('localhost',))[0]} --insecure"
 
 
 def _urls(address: str, names: tuple[str, ...]) -> list[str]:

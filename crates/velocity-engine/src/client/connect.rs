@@ -273,24 +273,26 @@ fn quic_error(options: &Options, address: SocketAddr, error: &quinn::ConnectionE
 fn certificate_or_alert(options: &Options, alert: u8, reason: &str) -> Error {
     use rustls::AlertDescription as Alert;
     let alert = Alert::from(alert);
+    // Whatever the alert: a certificate whose issuer merely has a trusted name fails as decrypt_error.
+    if reason.contains("invalid peer certificate") {
+        return certificate_error(options, reason);
+    }
     match alert {
         Alert::UnknownCA
         | Alert::BadCertificate
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::CertificateRevoked
-        | Alert::UnsupportedCertificate => {
-            let detail = if reason.is_empty() {
-                format!("{alert:?}")
-            } else {
-                reason.to_owned()
-            };
-            Error::connect(
-                "CERTIFICATE_INVALID",
-                format!("the certificate of {} is not valid: {detail}", options.host),
-            )
-            .hint("--cacert FILE trusts another root; --insecure trusts anybody")
-        }
+        | Alert::UnsupportedCertificate => certificate_error(options, &format!("{alert:?}")),
         other => handshake_error(options, &rustls::Error::AlertReceived(other)),
     }
+}
+
+fn certificate_error(options: &Options, reason: &str) -> Error {
+    let reason = reason.trim_start_matches("invalid peer certificate: ");
+    Error::connect(
+        "CERTIFICATE_INVALID",
+        format!("the certificate of {} is not valid: {reason}", options.host),
+    )
+    .hint("--cacert FILE trusts another root; --insecure trusts anybody")
 }

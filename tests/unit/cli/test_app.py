@@ -1,0 +1,94 @@
+"""The command line as people meet it: help, mistakes, and the one line for each."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from velocity import __version__
+from velocity.cli import app as module
+from velocity.cli.app import run
+from velocity.errors import ConnectError
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    assert capsys.readouterr().out == f"velocity {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [["serve"], ["client", "get"], ["client", "probe"]])
+def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Examples:" in said
+    assert f"velocity {' '.join(command)} " in said
+
+
+def test_every_flag_of_serve_has_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["serve", "--help"])
+    said = capsys.readouterr().out
+    flags = set(re.findall(r"^ +(?:-v, )?--([a-z-]+)", said, re.MULTILINE)) - {"help"}
+    assert len(flags) > 15
+    for flag in flags:
+        variable = "VELOCITY_" + flag.replace("-", "_").upper()
+        assert re.search(rf"\b{variable}\b", said.replace("\n", " ")), variable
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serv"], ["--nonsense"], ["serve", "--nonsense"], ["serve", "--listne", "x"], ["client", "fetch"],
+     ["client", "get"], ["client", "probe"], ["serve", "--max-sessions", "many"], ["serve", "stray"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_mistakes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 2, err
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "app", broken)
+
+
+def test_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_with(ConnectError("CODE", "what\x1b[31m happened", "what to do"), monkeypatch)
+    assert run([]) == 1
+    assert capsys.readouterr().err == "error: what\\x1b[31m happened\nhint: what to do\n"
+
+
+def test_the_last_resort(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("VELOCITY_DEBUG", raising=False)
+    fail_with(RuntimeError("never mind"), monkeypatch)
+    assert run([]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: internal")
+    assert "never mind" in err
+    assert "VELOCITY_DEBUG=1" in err
+    assert "Traceback" not in err
+
+
+def test_the_last_resort_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELOCITY_DEBUG", "1")
+    fail_with(RuntimeError("never mind"), monkeypatch)
+    with pytest.raises(RuntimeError):
+        run([])
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_with(KeyboardInterrupt(), monkeypatch)
+    assert run([]) == 130
+    assert capsys.readouterr().err == ""

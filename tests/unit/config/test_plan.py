@@ -1,0 +1,72 @@
+"""The Plan: canonical JSON that the engine reads, key by key what `plan.rs` declares."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from velocity import _core
+from velocity.config import plan
+from velocity.config.compile import compile_plan
+from velocity.config.options import ServeOptions
+from velocity.errors import StartError
+
+RUST = Path(__file__).parents[3] / "crates/velocity-engine/src/plan.rs"
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> plan.Plan:
+    options = ServeOptions.check({"self_signed": True, "root": tmp_path, "listen": ["127.0.0.1:0"]})
+    return compile_plan(options, tmp_path / "cert.pem", tmp_path / "key.pem")
+
+
+def rust_structs() -> dict[str, list[str]]:
+    text = RUST.read_text(encoding="utf-8")
+    structs = re.findall(r"pub struct (\w+) \{(.*?)\n\}", text, re.DOTALL)
+    return {name: re.findall(r"^    pub (\w+):", body, re.MULTILINE) for name, body in structs}
+
+
+def test_the_mirror_has_the_same_keys() -> None:
+    ours = {
+        name: list(model.model_fields)
+        for name, model in vars(plan).items()
+        if isinstance(model, type) and issubclass(model, BaseModel) and name in plan.__all__
+    }
+    theirs = rust_structs()
+    assert theirs
+    assert {name: sorted(keys) for name, keys in ours.items()} == {name: sorted(keys) for name, keys in theirs.items()}
+
+
+def test_canonical(example: plan.Plan) -> None:
+    text = example.to_json()
+    parsed = json.loads(text)
+    assert text == json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert text == plan.Plan.model_validate_json(text).to_json()
+
+
+def test_the_engine_reads_it(example: plan.Plan) -> None:
+    """It fails for want of the certificate and not of anything in the Plan."""
+    with pytest.raises(StartError) as caught:
+        _core.Engine(example.to_json())
+    assert "cert.pem" in caught.value.message
+
+
+@pytest.mark.parametrize("path", [(), ("tls",), ("limits",), ("log",)])
+def test_unknown_keys_are_refused(example: plan.Plan, path: tuple[str, ...]) -> None:
+    raw = json.loads(example.to_json())
+    part = raw
+    for key in path:
+        part = part[key]
+    part["surprise"] = 1
+    with pytest.raises(ValidationError):
+        plan.Plan.model_validate(raw)
+
+
+def test_paths_are_absolute(example: plan.Plan) -> None:
+    raw = json.loads(example.to_json())
+    for path in (raw["sites"][0]["files"]["root"], *raw["tls"]["certificate"].values()):
+        assert Path(path).is_absolute()

@@ -1,0 +1,57 @@
+"""A core made of plain objects, for the decisions that need no network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Script = dict[str, Any]
+
+
+class FakeResponse:
+    def __init__(self, status: int = 200, headers: list[tuple[str, str]] | None = None, *chunks: bytes) -> None:
+        self.status = status
+        self.headers = headers or []
+        self._chunks = list(chunks)
+
+    def read(self) -> bytes | None:
+        chunk = self._chunks.pop(0) if self._chunks else None
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
+
+
+class FakeConnection:
+    """What `connect` hands out: it answers from a list and remembers what it was asked."""
+
+    def __init__(self, host: str, port: int, options: dict[str, Any], answers: list[FakeResponse]) -> None:
+        self.host, self.port, self.options = host, port, options
+        self.asked: list[tuple[str, str, dict[str, str], bytes | None]] = []
+        self.closed = False
+        self._answers = answers
+
+    def request(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None, timeout: float
+    ) -> FakeResponse:
+        self.asked.append((method, path, dict(headers), body))
+        return self._answers.pop(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeCore:
+    """Stands in for `_core.Connection`: `failing` says which protocols fail and how."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, Exception] = {}
+        self.answers: list[FakeResponse] = []
+        self.connections: list[FakeConnection] = []
+        self.tried: list[tuple[str, float]] = []
+
+    def __call__(self, host: str, port: int, *, protocol: str, timeout: float, **options: Any) -> FakeConnection:
+        self.tried.append((protocol, timeout))
+        if protocol in self.failing:
+            raise self.failing[protocol]
+        connection = FakeConnection(host, port, {"protocol": protocol, **options}, self.answers)
+        self.connections.append(connection)
+        return connection

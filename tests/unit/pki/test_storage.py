@@ -1,0 +1,91 @@
+"""Private files: modes, atomicity, and symlinks that are not followed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from velocity.pki import storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o777])
+def umask(request: pytest.FixtureRequest) -> object:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def test_directory_is_private(tmp_path: Path) -> None:
+    storage.private_directory(tmp_path / "a" / "b")
+    assert mode(tmp_path / "a" / "b") == 0o700
+
+
+def test_directory_becomes_private(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    storage.private_directory(tmp_path / "open")
+    assert mode(tmp_path / "open") == 0o700
+
+
+def test_directory_is_no_symlink(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(OSError):  # noqa: PT011 - ELOOP or ENOTDIR
+        storage.private_directory(tmp_path / "link")
+    assert mode(tmp_path / "elsewhere") == 0o755
+
+
+@pytest.mark.usefixtures("umask")
+def test_file_is_private(tmp_path: Path) -> None:
+    storage.write_private(tmp_path / "key", b"secret")
+    assert mode(tmp_path / "key") == 0o600
+    assert (tmp_path / "key").read_bytes() == b"secret"
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_file_was_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = os.umask(0), []
+    real = os.fsync
+
+    def look(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            seen.append(stat.S_IMODE(status.st_mode))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    try:
+        storage.write_private(tmp_path / "key", b"secret")
+    finally:
+        os.umask(before)
+    assert seen == [0o600]
+
+
+def test_symlink_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"mine")
+    (tmp_path / "key").symlink_to("victim")
+    storage.write_private(tmp_path / "key", b"secret")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    assert not (tmp_path / "key").is_symlink()
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_private(tmp_path / "key", b"new")
+    assert (tmp_path / "key").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

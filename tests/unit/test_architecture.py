@@ -1,0 +1,75 @@
+"""Who may import what, where import-linter cannot see it, and what a start must not import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import velocity
+
+PACKAGE = Path(velocity.__file__).parent
+MAY_IMPORT_THE_CORE = {"server", "client", "telemetry"}
+
+
+def imports_core(source: str) -> bool:
+    """Whether a module imports `velocity._core` when it runs; annotations alone do not count."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        else:
+            continue
+        if "velocity._core" in names:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from velocity import _core", True),
+        ("from velocity._core import Engine", True),
+        ("import velocity._core", True),
+        ("def f():\n    from velocity import _core", True),
+        ("if TYPE_CHECKING:\n    from velocity._core import Engine", False),
+        ("from velocity import __version__", False),
+    ],
+)
+def test_the_check_itself(source: str, expected: bool) -> None:
+    assert imports_core(source) is expected
+
+
+def test_the_core_is_imported_by_few() -> None:
+    users = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        if imports_core(path.read_text(encoding="utf-8"))
+    }
+    assert users <= MAY_IMPORT_THE_CORE
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    assert not {"typer", "pydantic", "cryptography", "rich", "velocity._core"} & imported_by("import velocity")
+
+
+def test_the_command_line_leaves_the_heavy_for_later() -> None:
+    assert not {"pydantic", "cryptography", "rich.console"} & imported_by("import velocity.cli.app")
+
+
+def test_exported_names() -> None:
+    assert velocity.__all__ == ["__version__"]
+    assert velocity.__version__.count(".") == 2

@@ -1,0 +1,31 @@
+"""The tree of exceptions: exit codes, and the entrance from the core."""
+
+from __future__ import annotations
+
+import pytest
+
+from velocity import errors
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "exit_code"),
+    [
+        ("config", errors.ConfigError, 2),
+        ("start", errors.StartError, 3),
+        ("connect", errors.ConnectError, 1),
+        ("request", errors.RequestError, 1),
+        ("internal", errors.InternalError, 1),
+        ("of another age", errors.InternalError, 1),
+    ],
+)
+def test_from_core(fault: str, kind: type[errors.VelocityError], exit_code: int) -> None:
+    error = errors.from_core(fault, "CODE", "a message", "a hint")
+    assert type(error) is kind
+    assert (error.code, error.message, error.hint, error.exit_code) == ("CODE", "a message", "a hint", exit_code)
+    assert str(error) == "a message"
+
+
+def test_one_tree() -> None:
+    assert issubclass(errors.ConnectError, errors.ClientError)
+    assert issubclass(errors.RequestError, errors.ClientError)
+    assert issubclass(errors.ClientError, errors.VelocityError)
