@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, final
 __version__: str
 """Version of the native core; equals the version of the Python package."""
 
-Protocol: TypeAlias = Literal["velocity/1", "h3", "h2", "http/1.1"]
+_Protocol: TypeAlias = Literal["velocity/1", "h3", "h2", "http/1.1"]
 
 def configure_logging(format: Literal["json", "text"], level: int, color: bool) -> None:
     """Set up the one logger of the process; it writes to stderr.
@@ -98,7 +98,7 @@ class Connection:
         host: str,
         port: int,
         *,
-        protocol: Protocol,
+        protocol: _Protocol,
         profile: Literal["light", "balanced", "secure"] | None = None,
         server_name: str | None = None,
         ca_file: str | None = None,

@@ -10,12 +10,20 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
+from velocity import _core
 from velocity.cli.app import run
+from velocity.config.plan import Plan
+from velocity.errors import ConfigError
+from velocity.pki import self_signed
 from velocity.server import launch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CASES = Path(__file__).parent / "plans"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
@@ -74,3 +82,76 @@ def test_nothing_is_left_over() -> None:
     """Every expectation belongs to a case, and every case has one."""
     expected = sorted(path.name.split(".")[0] for path in CASES.iterdir() if path.suffix in (".json", ".txt"))
     assert expected == cases()
+
+
+def plans() -> list[str]:
+    return sorted(path.name.removesuffix(".plan.json") for path in CASES.glob("*.plan.json"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, self_signed.KeyPair]:
+    """A folder and a certificate that every Plan may point to."""
+    root = tmp_path_factory.mktemp("site")
+    return root, self_signed.ensure(root, ())
+
+
+def bindable(name: str, place: tuple[Path, self_signed.KeyPair]) -> dict[str, Any]:
+    """An accepted Plan, as it is but for the places that exist here."""
+    plan: dict[str, Any] = json.loads((CASES / f"{name}.plan.json").read_text("utf-8"))
+    root, pair = place
+    for listener in plan["listeners"]:
+        host, _, _ = listener["address"].rpartition(":")
+        listener["address"] = "[::1]:0" if host.startswith("[") else "127.0.0.1:0"
+    for site in plan["sites"]:
+        site["files"]["root"] = str(root)
+    plan["tls"]["certificate"] = {"chain_file": str(pair.chain_file), "key_file": str(pair.key_file)}
+    return plan
+
+
+@pytest.mark.parametrize("name", plans())
+def test_the_engine_serves_every_accepted_plan(name: str, place: tuple[Path, self_signed.KeyPair]) -> None:
+    plan = bindable(name, place)
+    assert Plan.model_validate_json(json.dumps(plan)).model_dump(mode="json") == plan
+    engine = _core.Engine(json.dumps(plan))
+    try:
+        assert len(engine.addresses) == len(plan["listeners"])
+    finally:
+        engine.abort()
+
+
+def places(part: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path to each object within a Plan."""
+    if isinstance(part, dict):
+        yield path
+        for key, value in part.items():
+            yield from places(value, (*path, key))
+    elif isinstance(part, list):
+        for index, value in enumerate(part):
+            yield from places(value, (*path, index))
+
+
+OBJECTS = list(places(json.loads((CASES / "defaults.plan.json").read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: ".".join(map(str, path)) or "plan")
+def test_neither_side_takes_a_key_it_does_not_know(
+    path: tuple[str | int, ...], place: tuple[Path, self_signed.KeyPair]
+) -> None:
+    plan = bindable("defaults", place)
+    part: Any = plan
+    for key in path:
+        part = part[key]
+    part["surprise"] = 1
+    with pytest.raises(ConfigError, match="surprise"):
+        _core.Engine(json.dumps(plan))
+    with pytest.raises(ValidationError, match="surprise"):
+        Plan.model_validate(plan)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_neither_side_takes_another_version(version: int, place: tuple[Path, self_signed.KeyPair]) -> None:
+    plan = {**bindable("defaults", place), "version": version}
+    with pytest.raises(ConfigError, match="version"):
+        _core.Engine(json.dumps(plan))
+    with pytest.raises(ValidationError, match="version"):
+        Plan.model_validate(plan)

@@ -35,9 +35,7 @@ impl Service {
 
         let mut response = if parts.method == http::Method::CONNECT {
             plain(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n")
-        } else if host.is_empty() && parts.version == http::Version::HTTP_11
-            || parts.headers.get_all(HOST).iter().nth(1).is_some()
-        {
+        } else if !has_one_host(&parts) {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
             plain(StatusCode::BAD_REQUEST, "there must be one Host field\n")
         } else {
@@ -86,6 +84,17 @@ fn host(parts: &http::request::Parts) -> &str {
             .get(HOST)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default(),
+    }
+}
+
+/// Whether a request over HTTP/1.1 names its host in one valid field. The other protocols see to
+/// `:authority` themselves.
+fn has_one_host(parts: &http::request::Parts) -> bool {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    match (fields.next(), fields.next()) {
+        (Some(value), None) => http::uri::Authority::try_from(value.as_bytes()).is_ok(),
+        (None, _) => parts.version != http::Version::HTTP_11,
+        (Some(_), Some(_)) => false,
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use velocity_tls::{Facts, Profile};
 
+use crate::net::stall::Progress;
+
 /// The other end of a connection and what was negotiated with it.
 #[derive(Debug)]
 pub struct Peer {
@@ -59,10 +61,11 @@ impl Peer {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Wait until nothing was in flight for `limit`.
-    pub async fn idle(&self, limit: Duration) {
+    /// Wait until nothing was in flight, and no byte has moved, for `limit`.
+    pub async fn idle(&self, limit: Duration, progress: &Progress) {
         loop {
-            let last = self.opened + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
+            let answered = self.opened + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
+            let last = answered.max(progress.last());
             let busy = self.in_flight.load(Ordering::Relaxed) > 0;
             let until = if busy { Instant::now() + limit } else { last + limit };
             if until <= Instant::now() {

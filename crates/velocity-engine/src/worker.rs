@@ -272,8 +272,12 @@ impl Local {
                     drop(session);
                 });
             }
-            // From here on new connections are refused; those that stand go on.
-            endpoint.set_server_config(None);
+            // From here on new connections are refused, for as long as those that stand go on.
+            tokio::spawn(async move {
+                while let Some(incoming) = endpoint.accept().await {
+                    incoming.refuse();
+                }
+            });
         }
     }
 

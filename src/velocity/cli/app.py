@@ -17,9 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+app.command("serve", short_help="Serve a folder as a site.", epilog=serve.EXAMPLES)(serve.serve)
 app.add_typer(client.app, name="client")
 
 
@@ -75,6 +75,7 @@ def dispatch(arguments: list[str]) -> int:
 
 def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     """Wrong usage: what typer found, in our form."""
+    _name_the_variable(error)
     describe = getattr(error, "format_message", lambda: str(error))
     text = describe().rstrip(".")
     if not text:  # a group without a verb has printed its help
@@ -82,3 +83,13 @@ def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     verb = " ".join(word for word in arguments[:2] if word in {"serve", "client", "get", "probe", "version"})
     style.error(text[:1].lower() + text[1:], f"velocity {verb + ' ' if verb else ''}--help shows what there is")
     return 2
+
+
+def _name_the_variable(error: typer.TyperException) -> None:
+    """Blame the environment variable, where the value came from one, and not a flag that nobody typed."""
+    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    if parameter is None or context is None or parameter.envvar is None:
+        return
+    source = context.get_parameter_source(parameter.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        error.param_hint = parameter.envvar  # type: ignore[attr-defined]

@@ -27,14 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "get"]
 
-EXAMPLES = """\
+EXAMPLES = """\b
 Examples:
-
   velocity client get https://localhost:4433/ --insecure
-
   velocity client get https://example.com/big.iso -o big.iso
-
-  velocity client get https://example.com/api -X POST -d '{"a": 1}' -H 'content-type: application/json' --http h3 -v
+  velocity client get https://example.com/orders -d @order.json --http h3 -v
 """
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
@@ -45,29 +42,38 @@ _PROGRESS_AFTER = 2.0
 
 
 def get(
-    url: Annotated[str, typer.Argument(help="https URL.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where from; https alone is spoken.")],
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Accept any certificate.")] = False,
     cacert: Annotated[str | None, typer.Option("--cacert", metavar="FILE", help="PEM roots to trust.")] = None,
     alpn: Annotated[
         str | None, typer.Option("--alpn", metavar="LIST", help="Protocols to try, in order, instead of --http.")
     ] = None,
-    profile: Annotated[str | None, typer.Option("--profile", help="Demand light, balanced or secure.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Demand light, balanced or secure.")
+    ] = None,
     http: Annotated[str, typer.Option("--http", metavar="PROTOCOL", help="auto, velocity, h3, h2 or h1.")] = "auto",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the body there, resuming what was begun."),
     ] = None,
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="'Name: value'; repeat for more.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("-H", "--header", metavar="FIELD", help="'Name: value'; repeatable.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option("-X", "--request", metavar="METHOD", help="GET, or POST with -d.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("-d", "--data", help="Request body; @FILE reads a file, - standard input.")
+        str | None,
+        typer.Option("-d", "--data", metavar="DATA", help="Request body; @FILE reads a file, - standard input."),
     ] = None,
     location: Annotated[bool, typer.Option("-L", "--location", help="Follow redirects.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Response and handshake as one JSON object.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds without progress.", min=0.1)] = 30.0,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show handshake and headers.")] = 0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Without progress.", min=0.1, max=86_400)
+    ] = 30.0,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Show handshake and headers.")
+    ] = 0,
 ) -> int:
     """Fetch a URL.
 
@@ -140,7 +146,7 @@ def _headers(lines: list[str]) -> tuple[tuple[str, str], ...]:
     for line in lines:
         name, separator, value = line.partition(":")
         value = value.strip(" \t")
-        if not separator or not _TOKEN.fullmatch(name.strip()) or any(c in value for c in "\r\n\0"):
+        if not separator or not _TOKEN.fullmatch(name.strip()) or not value.replace("\t", " ").isprintable():
             raise ConfigError("OPTION_INVALID", f"-H: {line!r} is no header", "write 'Name: value'")
         pairs.append((name.strip().lower(), value))
     return tuple(pairs)

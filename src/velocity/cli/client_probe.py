@@ -11,11 +11,9 @@ from velocity.cli import style
 
 __all__ = ["EXAMPLES", "probe"]
 
-EXAMPLES = """\
+EXAMPLES = """\b
 Examples:
-
   velocity client probe localhost:4433 --insecure
-
   velocity client probe example.com --json
 """
 
@@ -25,7 +23,9 @@ def probe(
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Accept any certificate.")] = False,
     cacert: Annotated[str | None, typer.Option("--cacert", metavar="FILE", help="PEM roots to trust.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for each handshake.", min=0.1)] = 5.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="For each handshake.", min=0.1, max=86_400)
+    ] = 5.0,
 ) -> int:
     """Show which protocols a server speaks, and what each handshake negotiated.
 

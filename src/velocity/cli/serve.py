@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +10,10 @@ from velocity.cli import style
 
 __all__ = ["EXAMPLES", "serve"]
 
-EXAMPLES = """\
+EXAMPLES = """\b
 Examples:
-
   velocity serve --root public --self-signed
-
-  velocity serve --root public --cert fullchain.pem --key privkey.pem --listen '[::]:443'
-
+  velocity serve --root public --cert fullchain.pem --key privkey.pem --listen :443
   velocity serve --self-signed --profile secure --listings -v
 """
 _SERVER = "Server"
@@ -26,40 +22,49 @@ _LIMITS = "Limits"
 _LOGS = "Logs"
 
 
-def _flag(name: str, help_: str, panel: str, **more: Any) -> Any:
-    """An option with its environment variable: --max-sessions is VELOCITY_MAX_SESSIONS."""
+def _flag(name: str, help_: str, panel: str, default: str = "", **more: Any) -> Any:
+    """An option with its environment variable: --max-sessions is VELOCITY_MAX_SESSIONS.
+
+    `default` is for the eye: what was not given is None, and `ServeOptions` knows what that means.
+    """
     env = "VELOCITY_" + name.split("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(name, envvar=env, help=help_, rich_help_panel=panel, **more)
+    # One sentence of the help names the variables; an entry for each would be half of it.
+    shown = f"{help_}  [default: {default}]" if default else help_
+    return typer.Option(
+        name, envvar=env, show_envvar=False, show_default=False, help=shown, rich_help_panel=panel, **more
+    )
 
 
 def serve(
     context: typer.Context,
-    root: Annotated[Path | None, _flag("--root", "Folder to serve; the current one by default.", _FILES)] = None,
+    root: Annotated[
+        str | None, _flag("--root", "Folder to serve.", _FILES, "the current folder", metavar="DIR")
+    ] = None,
     self_signed: Annotated[
         bool | None, _flag("--self-signed", "Make and reuse a certificate under ROOT/.velocity.", _SERVER)
     ] = None,
     domain: Annotated[
         list[str] | None,
-        _flag("--domain", "Name in the self-signed certificate; repeat for more. Default: localhost.", _SERVER),
+        _flag("--domain", "Name in the self-signed certificate; repeatable.", _SERVER, "localhost", metavar="NAME"),
     ] = None,
     listen: Annotated[
         list[str] | None,
-        _flag("--listen", "HOST:PORT for UDP and TCP; repeat for more. Default: 0.0.0.0:4433.", _SERVER),
+        _flag("--listen", "Address for UDP and TCP; repeatable.", _SERVER, "0.0.0.0:4433", metavar="HOST:PORT"),
     ] = None,
     alpn: Annotated[
         str | None,
-        _flag("--alpn", "Protocols, preferred first. Default: velocity/1,h3,h2,http/1.1.", _SERVER, metavar="LIST"),
+        _flag("--alpn", "Protocols, preferred first.", _SERVER, "velocity/1,h3,h2,http/1.1", metavar="LIST"),
     ] = None,
-    cert: Annotated[Path | None, _flag("--cert", "Certificate chain, PEM, leaf first.", _SERVER)] = None,
-    key: Annotated[Path | None, _flag("--key", "Private key, PEM.", _SERVER)] = None,
+    cert: Annotated[str | None, _flag("--cert", "Certificate chain, PEM, leaf first.", _SERVER, metavar="FILE")] = None,
+    key: Annotated[str | None, _flag("--key", "Private key, PEM.", _SERVER, metavar="FILE")] = None,
     profile: Annotated[
         str | None,
-        _flag("--profile", "light (turbo), balanced or secure (fortress). Default: balanced.", _SERVER),
+        _flag("--profile", "light (turbo), balanced or secure (fortress).", _SERVER, "balanced", metavar="NAME"),
     ] = None,
-    workers: Annotated[int | None, _flag("--workers", "Threads. Default: one for each CPU.", _SERVER)] = None,
+    workers: Annotated[str | None, _flag("--workers", "Threads.", _SERVER, "one for each CPU", metavar="N")] = None,
     grace_period: Annotated[
         float | None,
-        _flag("--grace-period", "Seconds for requests in flight after SIGTERM. Default: no limit.", _SERVER, min=0),
+        _flag("--grace-period", "For requests in flight after SIGTERM.", _SERVER, "no limit", min=0, metavar="SECONDS"),
     ] = None,
     listings: Annotated[bool | None, _flag("--listings", "Show directories that have no index.", _FILES)] = None,
     dotfiles: Annotated[bool | None, _flag("--dotfiles", "Serve names that begin with a dot.", _FILES)] = None,
@@ -67,23 +72,34 @@ def serve(
         str | None, _flag("--cache-control", "Cache-Control of every file served.", _FILES, metavar="VALUE")
     ] = None,
     compress: Annotated[
-        bool | None, _flag("--compress/--no-compress", "Compress what compresses well. Default: on.", _FILES)
+        bool | None, _flag("--compress/--no-compress", "Compress what compresses well.", _FILES, "on")
     ] = None,
     max_sessions: Annotated[
-        int | None, _flag("--max-sessions", "Connections at once. Default: no limit.", _LIMITS)
+        str | None, _flag("--max-sessions", "Connections at once.", _LIMITS, "no limit", metavar="N")
     ] = None,
     max_datagram_size: Annotated[
-        int | None, _flag("--max-datagram-size", "Largest UDP payload. Default: discovered, up to 1452.", _LIMITS)
+        str | None,
+        _flag("--max-datagram-size", "Largest UDP payload.", _LIMITS, "discovered, up to 1452", metavar="BYTES"),
     ] = None,
     access_log: Annotated[
-        bool | None, _flag("--access-log/--no-access-log", "A line for each request. Default: on.", _LOGS)
+        bool | None, _flag("--access-log/--no-access-log", "A line for each request.", _LOGS, "on")
     ] = None,
     log_format: Annotated[
         str | None,
-        _flag("--log-format", "json or text. Default: text on a terminal, else json.", _LOGS, metavar="FORMAT"),
+        _flag("--log-format", "json or text.", _LOGS, "text on a terminal, else json", metavar="FORMAT"),
     ] = None,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, envvar="VELOCITY_VERBOSE", help="More: -v, -vv, -vvv.")
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            envvar="VELOCITY_VERBOSE",
+            show_envvar=False,
+            show_default=False,
+            help="Log more: -v, -vv, -vvv.",
+            rich_help_panel=_LOGS,
+        ),
     ] = 0,
 ) -> int:
     """Serve a folder over HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.

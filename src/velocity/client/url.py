@@ -37,8 +37,12 @@ def parse_url(text: str) -> Target:
         raise _invalid(text, f"{parts.scheme} is not spoken here, only https")
     if not host or parts.username is not None:
         raise _invalid(text, "there is no host" if not host else "user names in URLs are not supported")
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    try:
+        # What was no UTF-8 on the command line is sent as the bytes it was.
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._", errors="surrogateescape")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?", errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise _invalid(text, error.reason) from None
     return Target(_host(host, text), port or 443, f"{path}?{query}" if query else path)
 
 

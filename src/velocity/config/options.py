@@ -33,16 +33,27 @@ def _words(value: Any) -> Any:
     return tuple(word for item in value or () for word in str(item).split(",") if word.strip())
 
 
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))
+def _domain_list(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise BadValueError("no name is given", "for example: localhost")
+    return tuple(dict.fromkeys(parse_domain(value) for value in values))
 
 
 def _listen_list(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise BadValueError("no address is named", f"for example: {DEFAULT_LISTEN}")
     parsed = tuple(parse_listen(value) for value in values)
     fixed = [value for value in parsed if not value.endswith(":0")]
     if len(set(fixed)) != len(fixed):
         raise BadValueError("the same address is named twice", "name each address once")
     return parsed
+
+
+def _path(value: Any) -> Any:
+    """An empty path would be the current folder: nobody means that by a variable that is not set."""
+    if value == "":
+        raise BadValueError("the path is empty", "leave the flag out, or name a file or folder")
+    return value
 
 
 def _cache_control(value: str | None) -> str | None:
@@ -51,24 +62,23 @@ def _cache_control(value: str | None) -> str | None:
     return value
 
 
+_File = Annotated[Path, BeforeValidator(_path)]
+
+
 class ServeOptions(BaseModel):
     """The checked options of `velocity serve`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Path()
+    root: _File = Path()
     self_signed: bool = False
-    domain: Annotated[
-        tuple[str, ...],
-        BeforeValidator(_words),
-        AfterValidator(lambda names: _unique(tuple(parse_domain(name) for name in names))),
-    ] = ()
+    domain: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_domain_list)] = ()
     listen: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_listen_list)] = (DEFAULT_LISTEN,)
     alpn: Annotated[tuple[Alpn, ...], BeforeValidator(parse_alpn)] = DEFAULT_ALPN
-    cert: Path | None = None
-    key: Path | None = None
+    cert: _File | None = None
+    key: _File | None = None
     profile: Annotated[Profile, BeforeValidator(parse_profile)] = "balanced"
-    max_sessions: Annotated[int, Field(ge=1)] | None = None
+    max_sessions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_datagram_size: Annotated[int, Field(ge=1200, le=65527)] | None = None
     listings: bool = False
     dotfiles: bool = False

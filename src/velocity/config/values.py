@@ -35,6 +35,7 @@ DEFAULT_ALPN: tuple[Alpn, ...] = ("velocity/1", "h3", "h2", "http/1.1")
 _ALPN_ALIASES: dict[str, Alpn] = {"h1": "http/1.1", "velocity": "velocity/1"}
 _PROFILE_ALIASES: dict[str, Profile] = {"turbo": "light", "fortress": "secure"}
 _PROFILES: tuple[Profile, ...] = ("light", "balanced", "secure")
+_PORT = re.compile(r"0*[0-9]{1,5}")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
@@ -59,7 +60,7 @@ def parse_listen(text: str) -> str:
     """
     hint = "write HOST:PORT, for example 127.0.0.1:4433 or [::]:443"
     host, separator, port = text.strip().rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not separator or not _PORT.fullmatch(port) or int(port) > 65535:
         raise BadValueError(f"{text!r} has no port between 0 and 65535", hint)
     if host.startswith("[") and host.endswith("]"):
         try:
@@ -74,7 +75,9 @@ def parse_listen(text: str) -> str:
         except ValueError:
             raise BadValueError(f"{text!r} has no valid IPv4 address", hint) from None
     elif host:
-        parse_domain(host)
+        host = parse_domain(host)
+        if host.startswith("*"):
+            raise BadValueError(f"{text!r} has a wildcard, which is no address", hint)
     return f"{host or '0.0.0.0'}:{int(port)}"  # noqa: S104 - serving everybody is what a server is for
 
 

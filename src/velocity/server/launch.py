@@ -65,7 +65,8 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
     """Check the folder, see to the certificate, compile the Plan.
 
     Raises:
-        StartError: the folder cannot be served, or the certificate not be kept beside it.
+        StartError: the folder cannot be served, the certificate not be kept beside it, or the name of either
+            not be written in a Plan.
     """
     from velocity.config.compile import compile_plan
 
@@ -78,6 +79,8 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
         from velocity.pki import self_signed
 
         chain_file, key_file, good_until = self_signed.ensure(root, options.domain)
+    for path in (root, chain_file, key_file):
+        _check_name(path)
     plan = compile_plan(options, chain_file, key_file)
     return Launch(
         plan=plan.to_json(),
@@ -150,6 +153,14 @@ def _urls(address: str, names: tuple[str, ...]) -> list[str]:
     hosts = names if host in _ANY_ADDRESS or host in ("127.0.0.1", "[::1]") else (host, *names)
     plain = [name for name in hosts if not name.startswith("*")] or [host]
     return [f"https://{f'[{name}]' if ':' in name and not name.startswith('[') else name}{suffix}/" for name in plain]
+
+
+def _check_name(path: Path) -> None:
+    """A Plan is JSON, which holds Unicode only (RFC 8259 section 8.1)."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StartError("PATH_INVALID", f"the path {path} is not UTF-8", "rename it, or link to it") from None
 
 
 def _check_root(root: Path) -> None:

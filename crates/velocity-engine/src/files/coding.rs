@@ -1,24 +1,27 @@
 //! Content coding: what a client accepts (RFC 9110 section 12.5.3), and making it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 use http_body::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use crate::http::Body;
 
 /// Below this, a coding costs more than it saves.
 pub const MIN_SIZE: u64 = 256;
-/// Chunks of a file that is coded while it is sent.
+/// What is read at once, and what is worth sending, of a file that is coded while it is sent.
 const CHUNK: usize = 64 * 1024;
-/// Coded chunks that wait for a slow client.
-const QUEUE: usize = 4;
+/// The most that is read in one step: how long a client that has gone goes unnoticed.
+const STEP: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
@@ -28,7 +31,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    const ALL: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+    /// Preferred first.
+    pub const ALL: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
 
     /// The token in Accept-Encoding and Content-Encoding.
     pub fn token(self) -> &'static str {
@@ -82,18 +86,9 @@ impl Accepted {
                 }
             }
         }
-        let mut wanted: Vec<(u16, Coding)> = Coding::ALL
-            .iter()
-            .zip(quality)
-            .map(|(&coding, q)| (q.or(any).unwrap_or(0), coding))
-            .filter(|&(q, _)| q > 0)
-            .collect();
+        let mut wanted = [0, 1, 2].map(|at| (quality[at].or(any).unwrap_or(0), Coding::ALL[at]));
         wanted.sort_by_key(|&(q, _)| std::cmp::Reverse(q)); // stable: equals stay in our order
-        let mut accepted = [None; 3];
-        for (slot, (_, coding)) in accepted.iter_mut().zip(wanted) {
-            *slot = Some(coding);
-        }
-        Self(accepted)
+        Self(wanted.map(|(q, coding)| (q > 0).then_some(coding)))
     }
 
     pub fn iter(self) -> impl Iterator<Item = Coding> {
@@ -143,81 +138,97 @@ pub fn compresses(media_type: &mime_guess::Mime) -> bool {
 pub fn encode(coding: Coding, content: &[u8]) -> io::Result<Bytes> {
     let mut encoder = Encoder::new(coding, Vec::with_capacity(content.len() / 2))?;
     encoder.write_all(content)?;
-    encoder.finish().map(Bytes::from)
+    // To a slice of its own size: what is kept is counted by length.
+    Ok(encoder.finish()?.into_boxed_slice().into())
 }
 
-/// A body that codes `file` on a thread of its own, as fast as the client reads and no faster.
-pub fn stream(coding: Coding, file: Arc<File>) -> Body {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = pump(coding, &file, &sender) {
-            // Fails only when the client has gone, and then there is nobody to tell.
-            let _ = sender.blocking_send(Err(error));
+/// A body that codes the first `size` bytes of `file` step by step, each when the client has taken
+/// what came before. A client that stalls holds memory, never a thread; `permit` bounds how many.
+pub fn stream(coding: Coding, file: Arc<File>, size: u64, permit: OwnedSemaphorePermit) -> Body {
+    Body::stream(Coded::Ready(Box::new(Work {
+        coding,
+        encoder: None,
+        file,
+        at: 0,
+        size,
+        _permit: permit,
+    })))
+}
+
+/// An encoder in the middle of a file.
+struct Work {
+    coding: Coding,
+    /// `None` before the first step: making one takes time and memory that HEAD does not need.
+    encoder: Option<Encoder<Vec<u8>>>,
+    file: Arc<File>,
+    at: u64,
+    size: u64,
+    /// Here and not in the body: a step goes on for a moment after its client has gone.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What one step made, and how to go on; nothing after the last.
+type Step = (Bytes, Option<Box<Work>>);
+
+impl Work {
+    /// Read and code until there is a chunk worth sending, or nothing yet after a while. Blocking.
+    fn step(mut self: Box<Self>) -> io::Result<Step> {
+        let mut encoder = match self.encoder.take() {
+            Some(encoder) => encoder,
+            None => Encoder::new(self.coding, Vec::new())?,
+        };
+        let mut buffer = vec![0; CHUNK];
+        let until = self.at.saturating_add(STEP);
+        while encoder.sink().len() < CHUNK && self.at < until {
+            let want = (self.size - self.at).min(CHUNK as u64) as usize;
+            if want == 0 {
+                return Ok((encoder.finish()?.into(), None));
+            }
+            // Fails if the file has shrunk: an end in silence would look like all of it.
+            self.file.read_exact_at(&mut buffer[..want], self.at)?;
+            encoder.write_all(&buffer[..want])?;
+            self.at += want as u64;
         }
-    });
-    Body::stream(Received(receiver))
-}
-
-type Chunk = io::Result<Bytes>;
-
-fn pump(coding: Coding, mut file: &File, sender: &mpsc::Sender<Chunk>) -> io::Result<()> {
-    let sink = Sink {
-        sender: sender.clone(),
-        pending: BytesMut::with_capacity(CHUNK),
-    };
-    let mut encoder = Encoder::new(coding, sink)?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => encoder.write_all(&buffer[..n])?,
-        }
-    }
-    encoder.finish()?.send()
-}
-
-/// Gathers what an encoder writes into chunks worth sending.
-struct Sink {
-    sender: mpsc::Sender<Chunk>,
-    pending: BytesMut,
-}
-
-impl Sink {
-    fn send(&mut self) -> io::Result<()> {
-        let chunk = self.pending.split().freeze();
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        self.sender
-            .blocking_send(Ok(chunk))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= CHUNK / 2 {
-            self.send()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let chunk = std::mem::take(encoder.sink()).into();
+        self.encoder = Some(encoder);
+        Ok((chunk, Some(self)))
     }
 }
 
-struct Received(mpsc::Receiver<Chunk>);
+/// A body in steps.
+enum Coded {
+    Ready(Box<Work>),
+    Busy(JoinHandle<io::Result<Step>>),
+    Done,
+}
 
-impl http_body::Body for Received {
+impl http_body::Body for Coded {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            *self = match std::mem::replace(&mut *self, Coded::Done) {
+                Coded::Done => return Poll::Ready(None),
+                Coded::Ready(work) => Coded::Busy(tokio::task::spawn_blocking(move || work.step())),
+                Coded::Busy(mut task) => {
+                    let Poll::Ready(step) = Pin::new(&mut task).poll(cx) else {
+                        *self = Coded::Busy(task);
+                        return Poll::Pending;
+                    };
+                    let (chunk, rest) = step.unwrap_or_else(|e| Err(io::Error::other(e)))?;
+                    *self = rest.map_or(Coded::Done, Coded::Ready);
+                    if chunk.is_empty() {
+                        continue;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+            };
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Coded::Done)
     }
 }
 
@@ -245,6 +256,15 @@ impl<W: Write> Encoder<W> {
         }
     }
 
+    /// What has been coded so far.
+    fn sink(&mut self) -> &mut W {
+        match self {
+            Encoder::Br(encoder) => encoder.get_mut(),
+            Encoder::Zstd(encoder) => encoder.get_mut(),
+            Encoder::Gzip(encoder) => encoder.get_mut(),
+        }
+    }
+
     /// Write what is left and give the sink back.
     fn finish(self) -> io::Result<W> {
         match self {
@@ -257,6 +277,8 @@ impl<W: Write> Encoder<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     fn accepted(value: &'static str) -> Vec<&'static str> {

@@ -30,13 +30,10 @@ impl Validators {
     pub fn new(identity: &Identity, coding: &str) -> Self {
         let separator = if coding.is_empty() { "" } else { "-" };
         let etag = format!("\"{:x}-{:x}{separator}{coding}\"", identity.size, identity.modified);
-        let seconds = identity
-            .modified_time()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
         // Never in the future (RFC 9110 section 8.8.2.1): a clock set back would freeze caches.
-        let modified = (UNIX_EPOCH + Duration::from_secs(seconds)).min(SystemTime::now());
+        let modified = identity.modified_time().min(SystemTime::now());
+        let seconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let modified = UNIX_EPOCH + Duration::from_secs(seconds);
         let value = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
             etag: value(etag),
@@ -106,4 +103,106 @@ fn entity_tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     // An invalid date is ignored (RFC 9110 sections 13.1.3 and 13.1.4).
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::RANGE;
+
+    use super::*;
+
+    const BEFORE: &str = "Sat, 29 Oct 1994 19:43:30 GMT";
+    const MODIFIED: &str = "Sat, 29 Oct 1994 19:43:31 GMT";
+    const AFTER: &str = "Sat, 29 Oct 1994 19:43:32 GMT";
+
+    /// `"xyzzy"` of RFC 9110 section 8.8.3, last modified at `MODIFIED`.
+    fn xyzzy() -> Validators {
+        Validators {
+            etag: HeaderValue::from_static("\"xyzzy\""),
+            last_modified: HeaderValue::from_static(MODIFIED),
+            modified: httpdate::parse_http_date(MODIFIED).unwrap(),
+        }
+    }
+
+    fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn examples_of_rfc_9110_sections_13_1_1_and_13_1_2() {
+        for (name, value, expected) in [
+            (IF_MATCH, "\"xyzzy\"", Verdict::Proceed),
+            (IF_MATCH, "\"xyzzy\", \"r2d2xxxx\", \"c3piozzzz\"", Verdict::Proceed),
+            (IF_MATCH, "*", Verdict::Proceed),
+            (IF_MATCH, "\"r2d2xxxx\"", Verdict::Failed),
+            (IF_MATCH, "W/\"xyzzy\"", Verdict::Failed),
+            (IF_MATCH, "\"a,\"xyzzy\",b\"", Verdict::Failed),
+            (IF_NONE_MATCH, "\"xyzzy\"", Verdict::NotModified),
+            (IF_NONE_MATCH, "W/\"xyzzy\"", Verdict::NotModified),
+            (IF_NONE_MATCH, "\"r2d2xxxx\", \"xyzzy\"", Verdict::NotModified),
+            (IF_NONE_MATCH, "W/\"r2d2xxxx\", W/\"c3piozzzz\"", Verdict::Proceed),
+            (IF_NONE_MATCH, "*", Verdict::NotModified),
+            (IF_NONE_MATCH, "xyzzy", Verdict::Proceed),
+            (IF_UNMODIFIED_SINCE, BEFORE, Verdict::Failed),
+            (IF_UNMODIFIED_SINCE, MODIFIED, Verdict::Proceed),
+            (IF_UNMODIFIED_SINCE, "yesterday", Verdict::Proceed),
+            (IF_MODIFIED_SINCE, BEFORE, Verdict::Proceed),
+            (IF_MODIFIED_SINCE, MODIFIED, Verdict::NotModified),
+            (IF_MODIFIED_SINCE, AFTER, Verdict::NotModified),
+            (
+                IF_MODIFIED_SINCE,
+                "Saturday, 29-Oct-94 19:43:31 GMT",
+                Verdict::NotModified,
+            ),
+            (IF_MODIFIED_SINCE, "yesterday", Verdict::Proceed),
+        ] {
+            let verdict = xyzzy().evaluate(&headers(&[(name.clone(), value)]));
+            assert_eq!(verdict, expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn precedence_of_rfc_9110_section_13_2_2() {
+        for (fields, expected) in [
+            // If-Match hides If-Unmodified-Since, If-None-Match hides If-Modified-Since.
+            ([(IF_MATCH, "*"), (IF_UNMODIFIED_SINCE, BEFORE)], Verdict::Proceed),
+            ([(IF_MATCH, "\"other\""), (IF_UNMODIFIED_SINCE, AFTER)], Verdict::Failed),
+            (
+                [(IF_NONE_MATCH, "\"other\""), (IF_MODIFIED_SINCE, AFTER)],
+                Verdict::Proceed,
+            ),
+            (
+                [(IF_NONE_MATCH, "*"), (IF_MODIFIED_SINCE, BEFORE)],
+                Verdict::NotModified,
+            ),
+            // What fails the first step is never "not modified".
+            ([(IF_MATCH, "\"other\""), (IF_NONE_MATCH, "*")], Verdict::Failed),
+            ([(IF_MATCH, "*"), (IF_NONE_MATCH, "*")], Verdict::NotModified),
+            // A list may come in several lines.
+            ([(IF_MATCH, "\"other\""), (IF_MATCH, "\"xyzzy\"")], Verdict::Proceed),
+        ] {
+            assert_eq!(xyzzy().evaluate(&headers(&fields)), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_applies_to_what_the_client_has_a_part_of() {
+        for (value, expected) in [
+            ("\"xyzzy\"", true),
+            ("W/\"xyzzy\"", false),
+            ("\"other\"", false),
+            (MODIFIED, true),
+            (AFTER, false),
+            (BEFORE, false),
+            ("nonsense", false),
+        ] {
+            let headers = headers(&[(RANGE, "bytes=0-0"), (IF_RANGE, value)]);
+            assert_eq!(xyzzy().range_applies(&headers), expected, "{value}");
+        }
+        assert!(xyzzy().range_applies(&headers(&[(RANGE, "bytes=0-0")])));
+    }
 }

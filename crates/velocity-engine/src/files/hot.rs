@@ -5,6 +5,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -28,14 +29,17 @@ pub struct Entry {
     pub content: Bytes,
     /// Every file this came from: the one of the URL, and the coded sibling if there is one.
     pub sources: Vec<(Vec<u8>, Identity)>,
+    /// Names that come before these, and that nothing had.
+    pub absent: Vec<Vec<u8>>,
+    /// Before the sources were looked at.
+    pub seen: SystemTime,
 }
 
 impl Entry {
-    /// Whether every source is what it was.
+    /// Whether every source is what it was, and nothing has come before them.
     pub fn is_current(&self, root: &Root) -> bool {
-        self.sources
-            .iter()
-            .all(|(relative, identity)| root.identity(relative).as_ref() == Some(identity))
+        let unchanged = |(relative, identity): &(Vec<u8>, _)| root.identity(relative).as_ref() == Some(identity);
+        self.sources.iter().all(unchanged) && self.absent.iter().all(|name| root.identity(name).is_none())
     }
 }
 
@@ -97,7 +101,11 @@ impl Hot {
     }
 
     pub fn insert(&self, path: &str, accepted: Accepted, entry: Arc<Entry>) {
-        let settled = entry.sources.iter().all(|(_, identity)| identity.is_settled());
+        // As it was when it was read: coding takes long enough to look settled afterwards.
+        let settled = entry
+            .sources
+            .iter()
+            .all(|(_, identity)| identity.is_settled(entry.seen));
         if settled && path.len() <= MAX_KEY {
             self.0.insert(
                 Key {
@@ -107,5 +115,11 @@ impl Hot {
                 entry,
             );
         }
+    }
+
+    /// Entries held, whether current or not.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 }

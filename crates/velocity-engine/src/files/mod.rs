@@ -10,17 +10,21 @@ mod listing;
 mod path;
 mod range;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
@@ -30,8 +34,9 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use rustix::fs::AtFlags;
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::sync::Semaphore;
 
 use self::coding::{Accepted, Coding};
 use self::conditional::{Validators, Verdict};
@@ -48,6 +53,9 @@ use crate::service::plain;
 const MAX_HOT: u64 = 256 * 1024;
 /// Files up to this size are coded whole, and the result kept in memory.
 const MAX_CODED: u64 = 1 << 20;
+/// Larger files that are coded while they are sent, at once; each holds the memory of an encoder.
+/// Further ones are sent as they are.
+const MAX_STREAMED: usize = 32;
 /// Entries of a directory that a listing shows.
 const MAX_LISTED: usize = 10_000;
 
@@ -62,6 +70,10 @@ struct Site {
     dotfiles: bool,
     compress: bool,
     hot: Hot,
+    /// Whole files being coded: as many as there are processors.
+    coding: Arc<Semaphore>,
+    /// Files being coded while they are sent.
+    streaming: Arc<Semaphore>,
 }
 
 impl Files {
@@ -76,6 +88,19 @@ impl Files {
                 )
             })?),
         };
+        for name in &plan.index {
+            // Plain names only: a path could lead to where the path of a URL may not.
+            if matches!(name.as_str(), "" | "." | "..")
+                || name.contains(['/', '\0'])
+                || path::is_hidden(name.as_bytes(), true)
+            {
+                return Err(
+                    crate::Error::config("INDEX_INVALID", format!("{name:?} cannot be an index file"))
+                        .hint("an index file is a plain file name, like index.html"),
+                );
+            }
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Site {
             root: Root::open(&plan.root, plan.dotfiles)?,
             index: plan.index.clone(),
@@ -84,6 +109,8 @@ impl Files {
             dotfiles: plan.dotfiles,
             compress: plan.compress,
             hot: Hot::new(plan.hot_cache_bytes),
+            coding: Arc::new(Semaphore::new(processors)),
+            streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
         })))
     }
 
@@ -109,14 +136,20 @@ impl Files {
         // has been given above.
         match Box::pin(site.find(url, request, accepted)).await {
             Ok(response) => response,
-            Err(Errno::ACCESS | Errno::PERM) => plain(StatusCode::FORBIDDEN, "this file may not be read\n"),
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
-                plain(StatusCode::SERVICE_UNAVAILABLE, "too busy, try again\n")
-            }
-            // Everything else is a way of not being there: no file, no directory, a link that leads out.
-            Err(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
+            Err(error) => failure(error),
         }
     }
+}
+
+/// What is asked for, on its way through the site.
+struct Ask<'a> {
+    url: &'a str,
+    request: &'a Parts,
+    accepted: Accepted,
+    /// Before anything was looked up.
+    seen: SystemTime,
+    /// Index files that come before the one found, and do not exist.
+    absent: Vec<Vec<u8>>,
 }
 
 /// A file about to be sent.
@@ -134,6 +167,13 @@ impl Site {
             Err(Refusal::TooLong) => return Ok(plain(StatusCode::URI_TOO_LONG, "this path is too long\n")),
             Err(Refusal::Hidden) => return Err(Errno::NOENT),
         };
+        let mut ask = Ask {
+            url,
+            request,
+            accepted,
+            seen: SystemTime::now(),
+            absent: Vec::new(),
+        };
         match self.root.find(&path.relative)? {
             // `/page.html/` is not `/page.html`.
             Found::File(..) if path.directory => Err(Errno::NOTDIR),
@@ -143,20 +183,27 @@ impl Site {
                     identity,
                     relative: path.relative,
                 };
-                Ok(self.send(url, opened, request, accepted).await)
+                Ok(self.send(ask, opened).await)
             }
             Found::Directory(_) if !path.directory => Ok(redirect(url, request.uri.query())),
             Found::Directory(directory) => {
                 for name in &self.index {
-                    if let Ok(Found::File(file, identity)) = self.root.find(&path.join(name.as_bytes())) {
-                        let relative = path.join(name.as_bytes());
-                        let opened = Opened {
-                            file: Arc::new(file),
-                            identity,
-                            relative,
-                        };
-                        return Ok(self.send(url, opened, request, accepted).await);
+                    let relative = path.join(name.as_bytes());
+                    match self.root.find(&relative) {
+                        Ok(Found::File(file, identity)) => {
+                            let opened = Opened {
+                                file: Arc::new(file),
+                                identity,
+                                relative,
+                            };
+                            return Ok(self.send(ask, opened).await);
+                        }
+                        Ok(Found::Directory(_)) => {}
+                        // What is there and cannot be had is not to be passed over in silence.
+                        Err(error) if status_of(error) != StatusCode::NOT_FOUND => return Err(error),
+                        Err(_) => {}
                     }
+                    ask.absent.push(relative);
                 }
                 match self.listings {
                     true => self.list(directory, &path, request).await,
@@ -167,7 +214,7 @@ impl Site {
     }
 
     /// Send a file, in the best form there is of it.
-    async fn send(&self, url: &str, opened: Opened, request: &Parts, accepted: Accepted) -> Response {
+    async fn send(&self, ask: Ask<'_>, opened: Opened) -> Response {
         let media_type = media_type(&opened.relative);
         let mut head = HeaderMap::with_capacity(12);
         head.insert(CONTENT_TYPE, content_type(&media_type));
@@ -176,102 +223,115 @@ impl Site {
             head.insert(CACHE_CONTROL, value.clone());
         }
         let shrinks = opened.identity.size >= coding::MIN_SIZE && coding::compresses(&media_type);
-        if self.compress && (shrinks || accepted.best().is_some()) {
+        let sibling = self.sibling(&opened, ask.accepted);
+        if self.compress && (shrinks || sibling.is_some() || self.has_sibling(&opened)) {
             head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         }
 
-        if let Some((coding, sibling)) = self.sibling(&opened, accepted) {
+        if let Some((coding, sibling)) = sibling {
             let source = (opened.relative, opened.identity);
             head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
             let validators = Validators::new(&sibling.identity, coding.token());
-            return self
-                .send_as_is(url, sibling, Some(source), head, validators, request, accepted)
-                .await;
+            return self.send_as_is(ask, sibling, Some(source), head, validators).await;
         }
-        let coding = accepted.best().filter(|_| shrinks);
-        let Some(coding) = coding else {
+        let Some(coding) = ask.accepted.best().filter(|_| shrinks) else {
             let validators = Validators::new(&opened.identity, "");
-            return self
-                .send_as_is(url, opened, None, head, validators, request, accepted)
-                .await;
+            return self.send_as_is(ask, opened, None, head, validators).await;
         };
 
-        let validators = Validators::new(&opened.identity, coding.token());
-        head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
-        if opened.identity.size > MAX_CODED {
-            finish_head(&mut head, &validators, None);
-            return respond(head, &validators, request, || coding::stream(coding, opened.file));
-        }
-        let file = opened.file.clone();
         let size = opened.identity.size;
-        let coded = tokio::task::spawn_blocking(move || coding::encode(coding, &read_whole(&file, size)?)).await;
-        match coded {
-            Ok(Ok(content)) => {
+        let validators = Validators::new(&opened.identity, coding.token());
+        if size > MAX_CODED {
+            let Ok(permit) = self.streaming.clone().try_acquire_owned() else {
+                let validators = Validators::new(&opened.identity, "");
+                return self.send_as_is(ask, opened, None, head, validators).await;
+            };
+            head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+            finish_head(&mut head, &validators, None);
+            return respond(head, &validators, ask.request, || {
+                coding::stream(coding, opened.file, size, permit)
+            });
+        }
+        head.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+        let Ok(turn) = self.coding.clone().acquire_owned().await else {
+            return unreadable();
+        };
+        // Many may have waited for the same file, and the first has left it in memory.
+        if let Some(entry) = self.hot.get(ask.url, ask.accepted, &self.root) {
+            return from_memory(&entry, ask.request);
+        }
+        let file = opened.file;
+        let coded = tokio::task::spawn_blocking(move || {
+            // The turn ends when the result is in memory, or with this work if nobody waits for it any more.
+            coding::encode(coding, &read_whole(&file, size)?).map(|content| (content, turn))
+        });
+        match coded.await {
+            Ok(Ok((content, _turn))) => {
                 let sources = vec![(opened.relative, opened.identity)];
-                self.keep(
-                    url,
-                    accepted,
-                    Entry {
-                        validators,
-                        head,
-                        content,
-                        sources,
-                    },
-                    request,
-                )
+                self.keep(ask, head, validators, content, sources)
             }
             _ => unreadable(),
         }
     }
 
     /// Send a file byte by byte: from memory if it is small, else from the disk.
-    #[allow(clippy::too_many_arguments)] // one call, everything in it belongs to one answer
     async fn send_as_is(
         &self,
-        url: &str,
+        ask: Ask<'_>,
         opened: Opened,
         also: Option<(Vec<u8>, Identity)>,
         mut head: HeaderMap,
         validators: Validators,
-        request: &Parts,
-        accepted: Accepted,
     ) -> Response {
         let size = opened.identity.size;
+        let file = opened.file;
         if size > MAX_HOT {
             finish_head(&mut head, &validators, Some(size));
-            let file = opened.file;
-            return respond_ranges(head, &validators, request, size, |range| {
+            return respond_ranges(head, &validators, ask.request, size, |range| {
                 Body::file(file.clone(), range.start, range.end - range.start)
             });
         }
-        let file = opened.file;
-        // Small enough to be in the page cache or to be there in a moment.
-        let Ok(content) = tokio::task::spawn_blocking(move || read_whole(&file, size))
-            .await
-            .unwrap_or_else(|e| Err(io::Error::other(e)))
-        else {
+        let content = match read_in_place(&file, size) {
+            Some(content) => Ok(content),
+            None => tokio::task::spawn_blocking(move || read_whole(&file, size))
+                .await
+                .unwrap_or_else(|e| Err(io::Error::other(e))),
+        };
+        let Ok(content) = content else {
             return unreadable();
         };
         let mut sources = vec![(opened.relative, opened.identity)];
         sources.extend(also);
-        self.keep(
-            url,
-            accepted,
-            Entry {
-                validators,
-                head,
-                content,
-                sources,
-            },
-            request,
-        )
+        self.keep(ask, head, validators, content, sources)
     }
 
-    fn keep(&self, url: &str, accepted: Accepted, mut entry: Entry, request: &Parts) -> Response {
-        finish_head(&mut entry.head, &entry.validators, Some(entry.content.len() as u64));
-        let entry = Arc::new(entry);
-        self.hot.insert(url, accepted, entry.clone());
-        from_memory(&entry, request)
+    fn keep(
+        &self,
+        ask: Ask<'_>,
+        mut head: HeaderMap,
+        validators: Validators,
+        content: Bytes,
+        sources: Vec<(Vec<u8>, Identity)>,
+    ) -> Response {
+        finish_head(&mut head, &validators, Some(content.len() as u64));
+        let entry = Arc::new(Entry {
+            validators,
+            head,
+            content,
+            sources,
+            absent: ask.absent,
+            seen: ask.seen,
+        });
+        self.hot.insert(ask.url, ask.accepted, entry.clone());
+        from_memory(&entry, ask.request)
+    }
+
+    /// Whether a client that accepts more could get a sibling: then the answer depends on that.
+    fn has_sibling(&self, opened: &Opened) -> bool {
+        Coding::ALL.iter().any(|coding| {
+            let relative = [&opened.relative, coding.extension().as_bytes()].concat();
+            self.root.identity(&relative).is_some()
+        })
     }
 
     /// A sibling that somebody has coded already, and that is not older than the file.
@@ -293,12 +353,7 @@ impl Site {
     }
 
     /// A page with the contents of a directory.
-    async fn list(
-        self: &Arc<Self>,
-        directory: std::os::fd::OwnedFd,
-        path: &SitePath,
-        request: &Parts,
-    ) -> Result<Response, Errno> {
+    async fn list(self: &Arc<Self>, directory: OwnedFd, path: &SitePath, request: &Parts) -> Result<Response, Errno> {
         let order = listing::Order::from_query(request.uri.query());
         let as_json = request
             .headers
@@ -309,9 +364,9 @@ impl Site {
             shown.extend_from_slice(&path.relative);
             shown.push(b'/');
         }
-        let dotfiles = self.dotfiles;
+        let (site, path) = (self.clone(), path.clone());
         let page = tokio::task::spawn_blocking(move || {
-            let (mut entries, truncated) = read_directory(&directory, dotfiles)?;
+            let (mut entries, truncated) = site.read_directory(&directory, &path)?;
             Ok::<_, Errno>(match as_json {
                 true => listing::json(&shown, &mut entries, order, truncated),
                 false => listing::html(&shown, &mut entries, order, truncated),
@@ -339,40 +394,60 @@ impl Site {
             },
         ))
     }
-}
 
-fn read_directory(directory: &std::os::fd::OwnedFd, dotfiles: bool) -> Result<(Vec<listing::Entry>, bool), Errno> {
-    let mut entries = Vec::new();
-    for entry in rustix::fs::Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") || path::is_hidden(name, dotfiles) {
-            continue;
+    fn read_directory(&self, directory: &OwnedFd, path: &SitePath) -> Result<(Vec<listing::Entry>, bool), Errno> {
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") || path::is_hidden(name, self.dotfiles) {
+                continue;
+            }
+            let stat = match rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                // A link is shown as what it leads to, and not at all if that is not served.
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+                    match self.root.find(&path.join(name)) {
+                        Ok(Found::File(file, _)) => rustix::fs::fstat(&file),
+                        Ok(Found::Directory(directory)) => rustix::fs::fstat(&directory),
+                        Err(error) => Err(error),
+                    }
+                }
+                stat => stat,
+            };
+            let Ok(stat) = stat else { continue };
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if !(kind.is_file() || kind.is_dir()) {
+                continue;
+            }
+            if entries.len() == MAX_LISTED {
+                return Ok((entries, true));
+            }
+            entries.push(listing::Entry {
+                name: name.to_vec(),
+                directory: kind.is_dir(),
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+                modified: u64::try_from(stat.st_mtime)
+                    .ok()
+                    .map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
+            });
         }
-        // Links are shown for what they are; whether they may be followed is decided when they are.
-        let Ok(stat) = rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
-            continue;
-        };
-        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-        if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
-            continue;
-        }
-        if entries.len() == MAX_LISTED {
-            return Ok((entries, true));
-        }
-        entries.push(listing::Entry {
-            name: name.to_vec(),
-            directory: kind.is_dir(),
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: u64::try_from(stat.st_mtime)
-                .ok()
-                .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)),
-        });
+        Ok((entries, false))
     }
-    Ok((entries, false))
 }
 
-/// Exactly `size` bytes: a file that changes while it is read is not served torn.
+/// `size` bytes if the page cache holds them: no thread is needed for a copy.
+fn read_in_place(file: &File, size: u64) -> Option<Bytes> {
+    let mut content = vec![0; size as usize];
+    let read = rustix::io::preadv2(
+        file,
+        &mut [io::IoSliceMut::new(&mut content)],
+        0,
+        ReadWriteFlags::NOWAIT,
+    );
+    (read == Ok(content.len())).then(|| content.into())
+}
+
+/// Exactly `size` bytes, or an error if the file has shrunk. Blocking.
 fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
     use std::os::unix::fs::FileExt;
     let mut content = vec![0; size as usize];
@@ -511,6 +586,26 @@ fn allow(status: StatusCode) -> Response {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
+}
+
+/// What a failed look-up says about the file.
+fn status_of(error: Errno) -> StatusCode {
+    match error {
+        Errno::ACCESS | Errno::PERM => StatusCode::FORBIDDEN,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => StatusCode::SERVICE_UNAVAILABLE,
+        Errno::IO | Errno::STALE => StatusCode::INTERNAL_SERVER_ERROR,
+        // Everything else is a way of not being there: no file, no directory, a link that leads out.
+        _ => StatusCode::NOT_FOUND,
+    }
+}
+
+fn failure(error: Errno) -> Response {
+    match status_of(error) {
+        StatusCode::FORBIDDEN => plain(StatusCode::FORBIDDEN, "this file may not be read\n"),
+        StatusCode::SERVICE_UNAVAILABLE => plain(StatusCode::SERVICE_UNAVAILABLE, "too busy, try again\n"),
+        StatusCode::INTERNAL_SERVER_ERROR => unreadable(),
+        _ => plain(StatusCode::NOT_FOUND, "not found\n"),
+    }
 }
 
 fn unreadable() -> Response {

@@ -23,6 +23,8 @@ pub struct Root {
     /// The same without symbolic links in it, for telling where an open file really is.
     real: PathBuf,
     dotfiles: bool,
+    /// Kernels before 5.6 and some sandboxes have no openat2.
+    has_openat2: bool,
 }
 
 /// What was found under a name.
@@ -61,14 +63,14 @@ impl Identity {
         }
     }
 
-    /// Whether the file could still change without its timestamps moving: kernel timestamps are
-    /// only as fine as its clock tick.
-    pub fn is_settled(&self) -> bool {
-        let now = SystemTime::now()
+    /// Whether a change after `seen`, when this was the identity, is sure to move a timestamp:
+    /// those of the kernel are only as fine as its clock tick.
+    pub fn is_settled(&self, seen: SystemTime) -> bool {
+        let seen = seen
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos();
-        i128::try_from(now).is_ok_and(|now| now - self.modified.max(self.changed) > 50_000_000)
+        i128::try_from(seen).is_ok_and(|seen| seen - self.modified.max(self.changed) > 50_000_000)
     }
 }
 
@@ -81,10 +83,19 @@ impl Root {
         let real = path.canonicalize().map_err(unreadable)?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+        let beneath = rustix::fs::openat2(
+            &directory,
+            ".",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH,
+        );
+        let has_openat2 = !matches!(beneath, Err(Errno::NOSYS | Errno::PERM));
         Ok(Self {
             directory,
             real,
             dotfiles,
+            has_openat2,
         })
     }
 
@@ -119,8 +130,15 @@ impl Root {
 
     fn resolve(&self, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;
+        if !self.has_openat2 {
+            return self.walk(relative, flags);
+        }
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let open = |resolve| rustix::fs::openat2(&self.directory, relative, flags, Mode::empty(), resolve);
+        let open = |resolve| {
+            let once = || rustix::fs::openat2(&self.directory, relative, flags, Mode::empty(), resolve);
+            // AGAIN: something was renamed while the kernel followed a `..` in a link.
+            once().or_else(|error| if error == Errno::AGAIN { once() } else { Err(error) })
+        };
         match open(beneath | ResolveFlags::NO_SYMLINKS) {
             // A link is on the way. Follow it, then see where it led.
             Err(Errno::LOOP) => {
@@ -131,7 +149,6 @@ impl Root {
                     Err(Errno::NOENT)
                 }
             }
-            Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, flags),
             result => result,
         }
     }
@@ -147,7 +164,7 @@ impl Root {
         relative.iter().all(|name| !is_hidden(name.as_bytes(), self.dotfiles))
     }
 
-    /// For kernels before 5.6 and sandboxes without openat2: name by name, following no link at all.
+    /// Without openat2: name by name, following no link at all.
     fn walk(&self, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut names = relative.split(|&b| b == b'/').peekable();
         let mut directory: Option<OwnedFd> = None;
@@ -166,5 +183,11 @@ impl Root {
             )?);
         }
         directory.ok_or(Errno::NOENT)
+    }
+
+    /// As if the kernel had no openat2.
+    #[cfg(test)]
+    pub fn forget_openat2(&mut self) {
+        self.has_openat2 = false;
     }
 }

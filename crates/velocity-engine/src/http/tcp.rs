@@ -24,7 +24,7 @@ use crate::access::Access;
 use crate::http::{Body, Response};
 use crate::log::{self, Level};
 use crate::net::rewind::Rewind;
-use crate::net::stall::Stall;
+use crate::net::stall::{Progress, Stall};
 use crate::plan::Limits;
 use crate::service::Service;
 use crate::session::Peer;
@@ -37,6 +37,9 @@ const WRITE_BUFFER: usize = 256 * 1024;
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
 
+/// How long a peer of HTTP/2 may be silent, with nothing in flight, once it was told to go.
+const GOAWAY_GRACE: Duration = Duration::from_secs(2);
+
 /// What to say to somebody who speaks HTTP in clear to a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
 
@@ -46,6 +49,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
+    let progress = stream.progress();
     let stream = match shutdown.handshake(within, handshake(stream, &tls)).await {
         Some(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
@@ -58,7 +62,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));
     log_handshake(&peer);
     let result = match peer.protocol {
-        "h2" => h2(stream, &peer, service, &limits, shutdown).await,
+        "h2" => h2(stream, &peer, service, &limits, &progress, shutdown).await,
         _ => h1(stream, &peer, service, &limits, shutdown).await,
     };
     if let Err(error) = result
@@ -128,6 +132,7 @@ async fn h2(
     peer: &Arc<Peer>,
     service: Service,
     limits: &Limits,
+    progress: &Progress,
     mut shutdown: Shutdown,
 ) -> hyper::Result<()> {
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -149,10 +154,16 @@ async fn h2(
     tokio::select! {
         result = connection.as_mut() => return result,
         () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
-        () = peer.idle(Duration::from_millis(limits.idle_timeout_ms)) => connection.as_mut().graceful_shutdown(),
+        () = peer.idle(Duration::from_millis(limits.idle_timeout_ms), progress) => connection.as_mut().graceful_shutdown(),
     }
+    // hyper now waits for the answer to a PING. A peer that gives none must not hold us.
+    let silent = async {
+        tokio::time::sleep(GOAWAY_GRACE).await;
+        peer.idle(GOAWAY_GRACE, progress).await;
+    };
     tokio::select! {
         result = connection.as_mut() => result,
+        () = silent => Ok(()),
         () = shutdown.aborted() => Ok(()),
     }
 }

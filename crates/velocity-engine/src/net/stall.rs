@@ -1,35 +1,68 @@
 //! A stream whose reader must keep reading: a write that makes no progress for too long is an error.
 //!
 //! Without it, a client could ask for a large file, close its window, and hold a connection and its
-//! buffers for ever. The timer exists only while a write is blocked.
+//! buffers for ever. The timer exists only while a write is blocked. [`Progress`] tells others when
+//! bytes last moved.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// When bytes last moved on a stream, in either direction.
+#[derive(Debug)]
+pub struct Progress {
+    opened: Instant,
+    /// Milliseconds after `opened`.
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn moved(&self) {
+        self.last
+            .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub fn last(&self) -> Instant {
+        self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
 
 pub struct Stall<T> {
     inner: T,
     limit: Duration,
     blocked: Option<Pin<Box<Sleep>>>,
+    progress: Arc<Progress>,
 }
 
 impl<T> Stall<T> {
     pub fn new(inner: T, limit: Duration) -> Self {
+        let progress = Progress {
+            opened: Instant::now(),
+            last: AtomicU64::new(0),
+        };
         Self {
             inner,
             limit,
             blocked: None,
+            progress: Arc::new(progress),
         }
+    }
+
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// Pass on what a write came to; start, keep or end the timer.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.blocked = None;
+            self.progress.moved();
             return written;
         }
         let limit = self.limit;
@@ -43,7 +76,11 @@ impl<T> Stall<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if read.is_ready() {
+            self.progress.moved();
+        }
+        read
     }
 }
 

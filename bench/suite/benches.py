@@ -1,0 +1,300 @@
+"""Every figure of the suite: who takes part, how one round is measured, and what must be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from suite import clients
+from suite.clients import Numbers
+from suite.material import LARGE, SMALL
+from suite.server import SERVER_CPU, free_port, pinned, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from suite.contestants import Contestant
+
+CONNECTIONS = 32
+STREAMS = 8
+
+# What is offered for each profile of Velocity, and the classical group it is held against.
+PROFILES = {
+    "balanced": "x25519mlkem768",
+    "light": "x25519mlkem512",
+    "secure": "x25519mlkem1024",
+    "secure (P-384)": "secp384r1mlkem1024",
+}
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """How long to measure.
+
+    Attributes:
+        rounds: how often each contestant has its turn.
+        seconds: of load in one turn.
+        handshakes: one after the other, of each offer, in one turn.
+        idle: connections kept open.
+        starts: of the server in one turn.
+    """
+
+    rounds: int = 5
+    seconds: float = 5.0
+    handshakes: int = 300
+    idle: int = 5000
+    starts: int = 5
+
+
+QUICK = Knobs(rounds=1, seconds=2.0, handshakes=60, idle=500, starts=2)
+
+# The numbers of one turn, by the name of the series they belong to.
+Turn = dict[str, Numbers]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a series must reach.
+
+    Attributes:
+        series: the one held to it.
+        factor: of the median of `against`; where that is None, a limit in the unit of the bench.
+        against: the series to compare with.
+    """
+
+    series: str
+    factor: float
+    against: str | None = None
+
+    def reached(self, medians: Mapping[str, float]) -> float | None:
+        """The ratio or the value; None where a series is missing."""
+        value = medians.get(self.series)
+        if value is None or self.against is None:
+            return value
+        reference = medians.get(self.against)
+        return value / reference if reference else None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One figure.
+
+    Attributes:
+        name: for `--only`.
+        title: for people.
+        figure: the key in the numbers of a turn.
+        unit: of the figure.
+        contestants: who takes part, by name.
+        measure: one turn of one contestant.
+        goals: what must be reached.
+        more_is_better: the direction of figure and goals.
+    """
+
+    name: str
+    title: str
+    figure: str
+    unit: str
+    contestants: tuple[str, ...]
+    measure: Callable[[Contestant, Knobs], Turn]
+    goals: tuple[Goal, ...] = field(default=())
+    more_is_better: bool = True
+
+    def met(self, goal: Goal, reached: float) -> bool:
+        """Whether `reached` is good enough."""
+        return reached >= goal.factor if self.more_is_better else reached <= goal.factor
+
+
+def _requests_h3(contestant: Contestant, knobs: Knobs) -> Turn:
+    path, length = _url(SMALL)
+    with running(contestant) as server:
+        return {
+            contestant.name: clients.load(
+                server, contestant.setup, "rps",
+                path=path, length=length, connections=CONNECTIONS, streams=STREAMS, seconds=knobs.seconds,
+            )
+        }  # fmt: skip
+
+
+def _requests_h2(contestant: Contestant, knobs: Knobs) -> Turn:
+    path, length = _url(SMALL)
+    with running(contestant) as server:
+        return {
+            contestant.name: clients.requests_with_h2load(server, path, length, CONNECTIONS, STREAMS, knobs.seconds)
+        }
+
+
+def _requests_h1(contestant: Contestant, knobs: Knobs) -> Turn:
+    path, length = _url(SMALL)
+    with running(contestant) as server:
+        return {contestant.name: clients.requests_with_wrk(server, path, length, CONNECTIONS, knobs.seconds)}
+
+
+def _download_h3(contestant: Contestant, knobs: Knobs) -> Turn:
+    path, length = _url(LARGE)
+    with running(contestant) as server:
+        options = {"path": path, "length": length, "seconds": knobs.seconds}
+        return {contestant.name: clients.load(server, contestant.setup, "download", **options)}
+
+
+def _download_tcp(protocol: str) -> Callable[[Contestant, Knobs], Turn]:
+    def measure(contestant: Contestant, knobs: Knobs) -> Turn:
+        path, length = _url(LARGE)
+        with running(contestant) as server:
+            options = {"path": path, "length": length, "protocol": protocol, "seconds": knobs.seconds}
+            return {contestant.name: clients.load(server, contestant.setup, "download-tcp", **options)}
+
+    return measure
+
+
+def _handshake(transport: str, offers: Mapping[str, Mapping[str, str]]) -> Callable[[Contestant, Knobs], Turn]:
+    """Handshakes one by one; `offers` maps contestant and series to GROUP@ALPN."""
+
+    def measure(contestant: Contestant, knobs: Knobs) -> Turn:
+        own = offers[contestant.name]
+        with running(contestant) as server:
+            figures = clients.handshakes(server, contestant.setup, transport, list(own.values()), knobs.handshakes)
+        return {f"{contestant.name} {label}": numbers for label, numbers in zip(own, figures, strict=True)}
+
+    return measure
+
+
+def _handshake_rate(transport: str, offers: Mapping[str, Mapping[str, str]]) -> Callable[[Contestant, Knobs], Turn]:
+    """Handshakes at once; `offers` maps contestant and series to GROUP@ALPN."""
+
+    def measure(contestant: Contestant, knobs: Knobs) -> Turn:
+        turn = {}
+        for label, offer in offers[contestant.name].items():
+            with running(contestant) as server:
+                options = {"transport": transport, "offer": offer, "seconds": knobs.seconds}
+                numbers = clients.load(server, contestant.setup, "handshake-rate", **options)
+            turn[f"{contestant.name} {label}"] = numbers
+        return turn
+
+    return measure
+
+
+def _idle(protocol: str) -> Callable[[Contestant, Knobs], Turn]:
+    def measure(contestant: Contestant, knobs: Knobs) -> Turn:
+        path, length = _url(SMALL)
+        with running(contestant) as server:
+            options = {"path": path, "length": length, "protocol": protocol, "connections": knobs.idle}
+            return {contestant.name: clients.load(server, contestant.setup, "idle", **options)}
+
+    return measure
+
+
+def _start(contestant: Contestant, knobs: Knobs) -> Turn:
+    port = free_port()
+    command = pinned(SERVER_CPU, contestant.command(port))
+    ca = ["--ca", str(contestant.setup.ca)] if contestant.secure else []
+
+    def start(count: int) -> Numbers:
+        words = ["--address", f"127.0.0.1:{port}", "--path", _url(SMALL)[0], "--count", str(count), *ca]
+        return clients.run_loader("start", [*words, "--", *command], contestant.environment())
+
+    start(1)  # Fills the page cache, and the bytecode cache of whoever runs on Python.
+    return {contestant.name: start(knobs.starts)}
+
+
+def _url(file: tuple[str, int]) -> tuple[str, int]:
+    name, size = file
+    return f"/{name}", size
+
+
+_WEB = {"X25519": "x25519@{}", "X25519MLKEM768": "x25519mlkem768@{}"}
+
+
+def _web(alpn: str) -> dict[str, str]:
+    return {label: offer.format(alpn) for label, offer in _WEB.items()}
+
+
+_VELOCITY_PROFILES = {profile: f"{group}@velocity/1" for profile, group in PROFILES.items()}
+
+BENCHES = (
+    Bench(
+        "h3-1k", f"1 KiB file, {CONNECTIONS} connections x {STREAMS} streams, h3", "rps", "requests/s",
+        ("velocity", "caddy"), _requests_h3,
+        (Goal("velocity", 6.0, "caddy"),),
+    ),
+    Bench(
+        "h2-1k", f"1 KiB file, {CONNECTIONS} connections x {STREAMS} streams, h2", "rps", "requests/s",
+        ("velocity", "nginx", "caddy"), _requests_h2,
+        (Goal("velocity", 1.3, "nginx"), Goal("velocity", 4.0, "caddy")),
+    ),
+    Bench(
+        "h1-1k", f"1 KiB file, {CONNECTIONS} connections, h1.1", "rps", "requests/s",
+        ("velocity", "nginx", "caddy"), _requests_h1,
+        (Goal("velocity", 1.3, "nginx"), Goal("velocity", 4.0, "caddy")),
+    ),
+    Bench(
+        "h3-100m", "100 MiB file, one connection, h3", "mb_per_s", "MB/s",
+        ("velocity", "caddy"), _download_h3,
+        (Goal("velocity", 1.7, "caddy"),),
+    ),
+    Bench(
+        "h2-100m", "100 MiB file, one connection, h2", "mb_per_s", "MB/s",
+        ("velocity", "nginx", "caddy"), _download_tcp("h2"),
+        (Goal("velocity", 0.95, "nginx"),),
+    ),
+    Bench(
+        "h1-100m", "100 MiB file, one connection, h1.1", "mb_per_s", "MB/s",
+        ("velocity", "nginx", "caddy"), _download_tcp("http/1.1"),
+        (Goal("velocity", 0.95, "nginx"),),
+    ),
+    Bench(
+        "handshake-quic", "full QUIC handshake, one after the other", "median_ms", "ms",
+        ("velocity", "caddy"),
+        _handshake("quic", {"velocity": {**_web("h3"), **_VELOCITY_PROFILES}, "caddy": _web("h3")}),
+        (
+            Goal("velocity balanced", 1.15, "velocity X25519"),
+            Goal("velocity X25519MLKEM768", 1.15, "velocity X25519"),
+        ),
+        more_is_better=False,
+    ),
+    Bench(
+        "handshake-tcp", "full TLS 1.3 handshake on TCP, one after the other", "median_ms", "ms",
+        ("velocity", "nginx", "caddy"),
+        _handshake("tcp", {
+            "velocity": _web("http/1.1"), "nginx": {"X25519": "x25519@http/1.1"}, "caddy": _web("http/1.1"),
+        }),
+        (Goal("velocity X25519MLKEM768", 1.15, "velocity X25519"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "handshakes-tcp", "full TLS 1.3 handshakes on TCP, 16 at once", "handshakes_per_s", "handshakes/s",
+        ("velocity", "nginx", "caddy"),
+        _handshake_rate("tcp", {
+            "velocity": _web("http/1.1"), "nginx": {"X25519": "x25519@http/1.1"}, "caddy": _web("http/1.1"),
+        }),
+        (Goal("velocity X25519", 1.0, "nginx X25519"),),
+    ),
+    Bench(
+        "handshakes-quic", "full QUIC handshakes, 16 at once", "handshakes_per_s", "handshakes/s",
+        ("velocity", "caddy"),
+        _handshake_rate("quic", {"velocity": _web("h3"), "caddy": _web("h3")}),
+    ),
+    Bench(
+        "idle-h1", "memory of an idle connection, TLS h1.1", "bytes_per_connection", "bytes",
+        ("velocity", "nginx", "caddy"), _idle("http/1.1"),
+        (Goal("velocity", 14_000),),
+        more_is_better=False,
+    ),
+    Bench(
+        "idle-h2", "memory of an idle connection, TLS h2", "bytes_per_connection", "bytes",
+        ("velocity", "nginx", "caddy"), _idle("h2"),
+        (Goal("velocity", 20_000),),
+        more_is_better=False,
+    ),
+    Bench(
+        "idle-h3", "memory of an idle connection, QUIC h3", "bytes_per_connection", "bytes",
+        ("velocity", "caddy"), _idle("h3"),
+        (Goal("velocity", 40_000),),
+        more_is_better=False,
+    ),
+    Bench(
+        "start", "start to first byte served", "median_ms", "ms",
+        ("velocity", "caddy", "uvicorn"), _start,
+        (Goal("velocity", 1.0, "uvicorn"), Goal("velocity", 2.0, "caddy")),
+        more_is_better=False,
+    ),
+)  # fmt: skip

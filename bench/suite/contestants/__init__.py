@@ -1,0 +1,9 @@
+"""The servers under test: how each is started, and nothing of how it is measured."""
+
+from suite.contestants.base import Contestant, Setup, Unavailable
+from suite.contestants.caddy import Caddy
+from suite.contestants.nginx import Nginx
+from suite.contestants.uvicorn import Uvicorn
+from suite.contestants.velocity import Velocity
+
+__all__ = ["Caddy", "Contestant", "Nginx", "Setup", "Unavailable", "Uvicorn", "Velocity"]

@@ -1,0 +1,42 @@
+"""Velocity, as it stands in the environment of the interpreter that runs the benches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from suite.contestants.base import Contestant, Unavailable, output
+
+
+class Velocity(Contestant):
+    """`velocity serve` with one worker. `VELOCITY_BENCH_COMMAND` names another executable."""
+
+    name = "velocity"
+    protocols = frozenset({"velocity/1", "h3", "h2", "http/1.1"})
+
+    @property
+    def executable(self) -> str:
+        return os.environ.get("VELOCITY_BENCH_COMMAND") or str(Path(sys.executable).parent / "velocity")
+
+    def version(self) -> str:
+        if not Path(self.executable).exists():
+            raise Unavailable("velocity is not built\nhint: run `make build`, then `make bench`")
+        return output([self.executable, "--version"]).split()[-1]
+
+    def command(self, port: int) -> list[str]:
+        return [
+            self.executable,
+            "serve",
+            *("--root", str(self.setup.root)),
+            *("--listen", f"127.0.0.1:{port}"),
+            *("--cert", str(self.setup.certificate)),
+            *("--key", str(self.setup.key)),
+            *("--alpn", "velocity/1,h3,h2,http/1.1"),
+            *("--workers", "1"),
+            "--no-access-log",
+        ]
+
+    def environment(self) -> dict[str, str]:
+        # Nothing that is set for everyday use may change what is measured.
+        return {key: value for key, value in super().environment().items() if not key.startswith("VELOCITY_")}

@@ -1,0 +1,126 @@
+// A second implementation to talk to: Go's net/http and crypto/tls, and quic-go.
+//
+// It makes one request over one protocol with the key exchange groups it is told to offer, and prints
+// what was negotiated as one JSON object. Any failure is one line on stderr and exit code 1.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+var groups = map[string]tls.CurveID{
+	"X25519MLKEM768":     tls.X25519MLKEM768,
+	"SecP256r1MLKEM768":  tls.SecP256r1MLKEM768,
+	"SecP384r1MLKEM1024": tls.SecP384r1MLKEM1024,
+	"X25519":             tls.X25519,
+	"P-256":              tls.CurveP256,
+	"P-384":              tls.CurveP384,
+}
+
+type report struct {
+	Protocol string              `json:"protocol"`
+	ALPN     string              `json:"alpn"`
+	Group    uint16              `json:"group_code"`
+	Status   int                 `json:"status"`
+	Bytes    int64               `json:"bytes"`
+	SHA256   string              `json:"sha256"`
+	Fields   map[string][]string `json:"fields"`
+}
+
+func main() {
+	url := flag.String("url", "", "what to get")
+	alpn := flag.String("alpn", "h2", "velocity/1, h3, h2 or http/1.1")
+	offer := flag.String("groups", "X25519MLKEM768", "key exchange groups to offer, comma-separated")
+	roots := flag.String("cacert", "", "PEM file of the root to trust")
+	flag.Parse()
+
+	answer, err := get(*url, *alpn, *offer, *roots)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(answer)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func get(url, alpn, offer, roots string) (*report, error) {
+	config, err := tlsConfig(offer, roots)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Timeout: 30 * time.Second}
+	switch alpn {
+	case "velocity/1", "h3":
+		client.Transport = &http3.Transport{
+			TLSClientConfig: config,
+			Dial: func(ctx context.Context, address string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
+				tlsConfig.NextProtos = []string{alpn}
+				return quic.DialAddr(ctx, address, tlsConfig, config)
+			},
+		}
+	case "h2", "http/1.1":
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(alpn == "http/1.1")
+		protocols.SetHTTP2(alpn == "h2")
+		client.Transport = &http.Transport{TLSClientConfig: config, Protocols: protocols}
+	default:
+		return nil, fmt.Errorf("unknown protocol %q", alpn)
+	}
+
+	response, err := client.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	digest := sha256.New()
+	size, err := io.Copy(digest, response.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &report{
+		Protocol: response.Proto,
+		ALPN:     response.TLS.NegotiatedProtocol,
+		Group:    uint16(response.TLS.CurveID),
+		Status:   response.StatusCode,
+		Bytes:    size,
+		SHA256:   hex.EncodeToString(digest.Sum(nil)),
+		Fields:   response.Header,
+	}, nil
+}
+
+func tlsConfig(offer, roots string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	for name := range strings.SplitSeq(offer, ",") {
+		group, known := groups[name]
+		if !known {
+			return nil, fmt.Errorf("unknown group %q", name)
+		}
+		config.CurvePreferences = append(config.CurvePreferences, group)
+	}
+	pem, err := os.ReadFile(roots)
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in " + roots)
+	}
+	return config, nil
+}

@@ -1,0 +1,85 @@
+"""Go's crypto/tls with net/http, and quic-go: a second post-quantum implementation on both transports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import needs
+from support.clients import PROTOCOLS, Protocol
+
+if TYPE_CHECKING:
+    from support.server import Server
+    from support.site import Site
+
+SOURCE = Path(__file__).with_name("goclient")
+X25519, P256, X25519MLKEM768 = 0x001D, 0x0017, 0x11EC
+
+Go = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Go:
+    """Build the client, at the versions that go.sum names, and give back a function that runs it."""
+    compiler = needs.command("go", "Go 1.26 or later")
+    client = tmp_path_factory.mktemp("go") / "goclient"
+    environment = os.environ | {
+        "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath",
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+    }
+    built = subprocess.run(
+        [compiler, "build", "-o", client], cwd=SOURCE, env=environment, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+
+    def run(server: Server, path: str, alpn: str, groups: str) -> subprocess.CompletedProcess[str]:
+        flags = ["-url", server.url(path), "-alpn", alpn, "-groups", groups, "-cacert", str(server.certificate)]
+        return subprocess.run([client, *flags], capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
+
+
+@pytest.mark.parametrize("alpn", PROTOCOLS)
+def test_hybrid_is_preferred(server: Server, site: Site, go: Go, alpn: Protocol) -> None:
+    got = report(go(server, "/data.bin", alpn, "X25519,X25519MLKEM768,P-256"))
+    assert got["group_code"] == X25519MLKEM768
+    assert got["status"] == 200
+    assert got["sha256"] == hashlib.sha256(site.binary).hexdigest()
+
+
+@pytest.mark.parametrize("alpn", PROTOCOLS)
+def test_hybrid_alone(server: Server, go: Go, alpn: Protocol) -> None:
+    assert report(go(server, "/", alpn, "X25519MLKEM768"))["group_code"] == X25519MLKEM768
+
+
+@pytest.mark.parametrize("alpn", ["h3", "h2", "http/1.1"])
+@pytest.mark.parametrize(("group", "code"), [("X25519", X25519), ("P-256", P256)])
+def test_classical_is_accepted(server: Server, go: Go, alpn: str, group: str, code: int) -> None:
+    assert report(go(server, "/", alpn, group))["group_code"] == code
+
+
+@pytest.mark.parametrize("groups", ["X25519", "P-256", "X25519,P-256,P-384"])
+def test_velocity_refuses_classical_groups(server: Server, go: Go, groups: str) -> None:
+    done = go(server, "/", "velocity/1", groups)
+    assert done.returncode == 1
+    assert "CRYPTO_ERROR" in done.stderr, "refused by a TLS alert, not by silence"
+
+
+def test_media_type_and_alt_svc(server: Server, go: Go) -> None:
+    fields = report(go(server, "/style.css", "h2", "X25519MLKEM768"))["fields"]
+    assert fields["Content-Type"][0].startswith("text/css")
+    assert f'h3=":{server.port}"' in fields["Alt-Svc"][0]

@@ -1,0 +1,1 @@
+"""Servers, sites, certificates and plain clients for tests that look at Velocity from outside."""
