@@ -77,7 +77,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         (
             f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB, {machine['kernel']}, "
-            f"{machine['distribution']}. Server on CPU {settings['server_cpu']}, client on CPU {settings['client_cpu']}, "
+            f"{machine['distribution']}. Server on CPU {settings['server_cpu']}, "
+            f"client on CPU {settings['client_cpu']}, "
             f"{settings['rounds']} rounds, contestants taking turns. How and why: [bench/README.md](../README.md)."
         ),
         "",
@@ -89,8 +90,9 @@ def markdown(result: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for bench in result["benches"]:
-        for goal in bench["goals"]:
-            lines.append(f"| {bench['title']} | {goal['target']} | {_reached(goal)} | {_verdict(goal)} |")
+        lines += [
+            f"| {bench['title']} | {goal['target']} | {_reached(goal)} | {_verdict(goal)} |" for goal in bench["goals"]
+        ]
     lines += [
         "",
         "## Figures",

@@ -37,6 +37,7 @@ def refused(code: int, *args: str | Path, env: dict[str, str] | None = None) -> 
 
 
 def test_start_says_what_is_served_where(server: Server, site: Site) -> None:
+    server.line_with("velocity client get")  # the last line of the announcement
     said = server.stderr
     assert f"https://localhost:{server.port}" in said or f"https://127.0.0.1:{server.port}" in said
     assert "balanced" in said
@@ -47,7 +48,7 @@ def test_start_says_what_is_served_where(server: Server, site: Site) -> None:
 
 
 def test_printed_command_fetches(server: Server) -> None:
-    line = next(line for line in server.stderr.splitlines() if "velocity client get" in line)
+    line = server.line_with("velocity client get")
     words = line[line.index("velocity client get") :].strip(" `'\"").split()
     assert velocity(*words[1:]).stdout == INDEX
 

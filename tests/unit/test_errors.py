@@ -29,3 +29,19 @@ def test_one_tree() -> None:
     assert issubclass(errors.ConnectError, errors.ClientError)
     assert issubclass(errors.RequestError, errors.ClientError)
     assert issubclass(errors.ClientError, errors.VelocityError)
+
+
+def test_names_that_others_rely_on() -> None:
+    assert set(errors.__all__) == {
+        "ClientError",
+        "ConfigError",
+        "ConnectError",
+        "InternalError",
+        "RequestError",
+        "StartError",
+        "VelocityError",
+        "from_core",
+    }
+    assert {
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
+    } == {name for name in errors.__all__ if name != "from_core"}

@@ -178,6 +178,8 @@ async fn within<T>(timeout: Option<f64>, future: impl Future<Output = Result<T>>
     }
 }
 
+/// Seconds from Python; a day is as good as for ever, and no sum of times overflows with it.
 fn duration(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    const DAY: Duration = Duration::from_secs(86_400);
+    Duration::try_from_secs_f64(seconds).map_or(DAY, |duration| duration.min(DAY))
 }

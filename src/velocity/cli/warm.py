@@ -64,6 +64,18 @@ def _sources(launch: Launch) -> dict[str, tuple[int, ...]]:
     return {path: _stamp(path) for path in (*code, launch.chain_file, launch.key_file)}
 
 
+def _sealed(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "big") + content
+
+
+def _opened(sealed: bytes) -> bytes:
+    """What was sealed: `marshal` must not be given bytes that a failing disk has changed."""
+    checksum, content = sealed[:4], sealed[4:]
+    if zlib.crc32(content).to_bytes(4, "big") != checksum:
+        raise ValueError("the checksum does not match")
+    return content
+
+
 def recall(arguments: list[str]) -> Launch | None:
     """The outcome of an earlier start with these arguments, if nothing has changed since."""
     try:
@@ -73,7 +85,7 @@ def recall(arguments: list[str]) -> Launch | None:
             stat = os.fstat(descriptor)
             if stat.st_uid != os.geteuid() or stat.st_mode & 0o077 or stat.st_size > _MAX_SIZE:
                 return None
-            saved_key, values, runtime, sources, good_until = marshal.loads(file.read())  # noqa: S302 - ours alone
+            saved_key, values, runtime, sources, good_until = marshal.loads(_opened(file.read()))  # noqa: S302 - ours
         if saved_key != key or time.time() > good_until:
             return None
         launch = Launch._make((*values, Runtime._make(runtime)))
@@ -93,7 +105,7 @@ def remember(arguments: list[str], launch: Launch) -> None:
     entry: tuple[Any, ...] = (key, tuple(values), tuple(runtime), _sources(launch), launch.good_until)
     try:
         private_directory(Path(_directory()))
-        write_private(Path(_path(key)), marshal.dumps(entry))
+        write_private(Path(_path(key)), _sealed(marshal.dumps(entry)))
         kept = sorted(Path(_directory()).iterdir(), key=lambda path: path.stat().st_mtime)
         for path in kept[:-_MAX_KEPT]:
             path.unlink(missing_ok=True)

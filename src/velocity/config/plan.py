@@ -63,8 +63,8 @@ class Limits(_Part):
     idle_timeout_ms: int = 60_000
     header_timeout_ms: int = 30_000
     max_header_bytes: int = 65_536
-    max_streams: int = 256
-    """Concurrent requests on one connection."""
+    max_streams: int = 100
+    """Concurrent requests on one connection; RFC 9114 section 6.1 asks for at least 100."""
 
 
 class Files(_Part):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from typer.main import get_command
 
 from velocity import __version__
 from velocity.cli import app as module
 from velocity.cli.app import run
+from velocity.config.options import ServeOptions
 from velocity.errors import ConnectError
 
 
@@ -31,14 +31,44 @@ def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str
     assert f"velocity {' '.join(command)} " in said
 
 
-def test_every_flag_of_serve_has_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", [["serve"], ["client", "get"], ["client", "probe"]])
+def test_examples_are_lines_to_copy(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run([*command, "--help"])
+    _, _, examples = capsys.readouterr().out.partition("Examples:\n")
+    lines = examples.rstrip().splitlines()
+    assert lines
+    for line in lines:
+        assert line.startswith(f"    velocity {' '.join(command)} ")
+
+
+def test_help_shows_the_defaults(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     run(["serve", "--help"])
-    said = capsys.readouterr().out
-    flags = set(re.findall(r"^ +(?:-v, )?--([a-z-]+)", said, re.MULTILINE)) - {"help"}
-    assert len(flags) > 15
-    for flag in flags:
-        variable = "VELOCITY_" + flag.replace("-", "_").upper()
-        assert re.search(rf"\b{variable}\b", said.replace("\n", " ")), variable
+    said = " ".join(capsys.readouterr().out.split())
+    defaults = ServeOptions(self_signed=True)
+    for shown in (*defaults.listen, ",".join(defaults.alpn), defaults.profile, "localhost", "the current folder"):
+        assert f"[default: {shown}]" in said
+    assert "()" not in said
+    assert "VELOCITY_MAX_SESSIONS" in said
+    assert said.count("VELOCITY_") == 1
+
+
+def test_every_flag_of_serve_has_its_variable() -> None:
+    command = get_command(module.app).commands["serve"]  # type: ignore[attr-defined]
+    variables = {option.opts[-1]: option.envvar for option in command.params if option.opts[-1].startswith("--")}
+    assert len(variables) > 15
+    for flag, variable in variables.items():
+        assert variable == "VELOCITY_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def test_a_variable_is_blamed_and_not_a_flag_that_nobody_typed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(["serve", "--grace-period", "x"])
+    assert "for '--grace-period'" in capsys.readouterr().err
+    monkeypatch.setenv("VELOCITY_GRACE_PERIOD", "x")
+    run(["serve"])
+    assert "for VELOCITY_GRACE_PERIOD" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_data_from_standard_input(core: FakeCore, monkeypatch: pytest.MonkeyPatc
     "flags",
     [["-H", "nothing"], ["-H", ": empty"], ["-H", "a b: c"], ["-H", "a: b\r\nc: d"], ["-X", "GE T"], ["-X", ""],
      ["-d", "@/no/such/file"], ["--http", "h9"], ["--http", "h3", "--alpn", "h2"], ["--alpn", "h9"],
-     ["--profile", "x"], ["--timeout", "0"]],
+     ["--profile", "x"], ["--timeout", "0"], ["--timeout", "inf"], ["--timeout", "nan"],
+     ["-H", "a: \udcff"], ["-H", "a: \x1b"]],
     ids=" ".join,
 )  # fmt: skip
 def test_refused_before_anything_is_sent(core: FakeCore, flags: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,14 @@ def test_authority(text: str, expected: tuple[str, int]) -> None:
     assert parse_authority(text) == expected
 
 
-@given(st.text())
+def test_bytes_that_are_no_utf8_stay_what_they_are() -> None:
+    assert parse_url("https://h/\udcff?\udc80").path == "/%FF?%80"
+
+
+@given(
+    st.text(st.characters(exclude_categories=()))
+    | st.text("htps:/[]@?#%.*x1\udc80\ud800ü \r\n").map("https://h".__add__)
+)
 def test_nothing_but_config_errors(text: str) -> None:
     try:
         target = parse_url(text)

@@ -52,6 +52,12 @@ def test_any_number_of_listeners_may_ask_the_kernel() -> None:
         ({"cache_control": "a\r\nset-cookie: b"}, "--cache-control: "),
         ({"cache_control": " "}, "--cache-control: "),
         ({"domain": ["a b"]}, "--domain: "),
+        ({"domain": [""]}, "--domain: no name is given"),
+        ({"listen": [","]}, "--listen: no address is named"),
+        ({"root": ""}, "--root: the path is empty"),
+        ({"cert": ""}, "--cert: the path is empty"),
+        ({"max_sessions": "9" * 30}, "--max-sessions: "),
+        ({"max_sessions": "many"}, "--max-sessions: "),
     ],
 )
 def test_refuses(given: dict[str, Any], message: str) -> None:
@@ -85,6 +91,6 @@ def test_a_certificate_comes_from_one_place(given: dict[str, Any], code: str) ->
 
 def test_frozen_and_closed() -> None:
     with pytest.raises(ValidationError):
-        check().profile = "light"  # type: ignore[misc]
+        setattr(check(), "profile", "light")  # noqa: B010 - the type checker knows
     with pytest.raises(ConfigError):
         check(max_session=1)

@@ -14,6 +14,7 @@ from velocity.errors import ConfigError
 
 if TYPE_CHECKING:
     import ipaddress
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         ("[::]:443", "[::]:443"),
         ("[0:0:0:0:0:0:0:1]:0", "[::1]:0"),
         (" localhost:08080 ", "localhost:8080"),
+        ("Bücher.example:1", "xn--bcher-kva.example:1"),
     ],
 )
 def test_listen(text: str, expected: str) -> None:
@@ -33,7 +35,7 @@ def test_listen(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "443", "localhost", "localhost:", "localhost:x", "h:65536", "::1:443", "[::1]", "[zz]:1", "1.2.3:4", "h:-1",
-     "h:²", "a b:1"],
+     "h:²", "a b:1", "*.a.example:1", "h:٣", "h:" + "9" * 5000],
 )  # fmt: skip
 def test_listen_refuses(text: str) -> None:
     with pytest.raises(BadValueError) as caught:
@@ -115,6 +117,27 @@ def test_domain(text: str, expected: str) -> None:
 def test_domain_refuses(text: str) -> None:
     with pytest.raises(BadValueError):
         values.parse_domain(text)
+
+
+ANYTHING = st.text(st.characters(exclude_categories=()))
+"""Lone surrogates too: Python makes them of command lines that are not UTF-8."""
+LIKELY = st.text("0123456789abcx.:[]*-_%, /\udc80ü", max_size=20)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [values.parse_listen, values.parse_alpn, values.parse_profile, values.parse_domain],
+    ids=lambda f: f.__name__,
+)
+@given(text=ANYTHING | LIKELY)
+def test_understood_or_refused_and_nothing_else(parse: Callable[[str], object], text: str) -> None:
+    try:
+        found = parse(text)
+    except BadValueError:
+        return
+    if isinstance(found, str):
+        found.encode()  # fit for a Plan
+        assert parse(found) == found
 
 
 def test_usage_names_the_flag() -> None:

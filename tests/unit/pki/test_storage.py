@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -78,14 +79,59 @@ def test_symlink_is_replaced_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "key").is_symlink()
 
 
-def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "name"), [(os, "fsync"), (os, "fchmod"), (os, "replace"), (os, "fdopen")])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "stopped"]
+)
+def test_failure_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str, error: BaseException
+) -> None:
     (tmp_path / "key").write_bytes(b"old")
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises(type(error)):
         storage.write_private(tmp_path / "key", b"new")
     assert (tmp_path / "key").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode_", "private"),
+    [("file", 0o600, True), ("file", 0o400, True), ("file", 0o640, False), ("file", 0o604, False),
+     ("directory", 0o700, True), ("directory", 0o711, False), ("link", 0o600, False), ("pipe", 0o600, False),
+     ("nothing", 0o600, False)],
+)  # fmt: skip
+def test_is_private(tmp_path: Path, kind: str, mode_: int, private: bool) -> None:
+    path = tmp_path / "it"
+    match kind:
+        case "file":
+            path.touch()
+        case "directory":
+            path.mkdir()
+        case "link":
+            (tmp_path / "real").touch(0o600)
+            path.symlink_to("real")
+        case "pipe":
+            os.mkfifo(path)
+    if path.exists():
+        path.chmod(mode_)
+    assert storage.is_private(path) is private
+
+
+def test_what_is_another_users_is_not_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").touch(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert not storage.is_private(tmp_path / "key")
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    with storage.locked(tmp_path):
+        other = os.open(tmp_path / ".lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    assert mode(tmp_path / ".lock") == 0o600

@@ -182,9 +182,14 @@ def test_log_formats_refused(log_format: str) -> None:
     assert caught.value.hint == "choose json or text"
 
 
-def test_run_sets_up_the_logger_before_anything_can_be_logged(monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
+def test_run_sets_up_the_logger_before_anything_can_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[Any] = []
+
+    def serve(plan: str, grace: float | None, _: object) -> int:
+        order.append((plan, grace))
+        return 7
+
     monkeypatch.setattr(logs, "configure", lambda *given: order.append(given))
-    monkeypatch.setattr(supervisor, "serve", lambda plan, grace, _: order.append((plan, grace)) or 7)
+    monkeypatch.setattr(supervisor, "serve", serve)
     assert launch.run(started(runtime=Runtime("json", 2, 1.5)), print) == 7
     assert order == [("json", 2), ("{}", 1.5)]

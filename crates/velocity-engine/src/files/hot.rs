@@ -117,6 +117,11 @@ impl Hot {
         }
     }
 
+    #[cfg(test)]
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
     /// Entries held, whether current or not.
     #[cfg(test)]
     pub fn len(&self) -> usize {

@@ -173,6 +173,9 @@ impl Root {
                 Some(_) => OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
                 None => flags,
             };
+            if name == b".." {
+                return Err(Errno::XDEV); // what RESOLVE_BENEATH says
+            }
             let name = OsStr::from_bytes(name);
             let parent = directory.as_ref().unwrap_or(&self.directory);
             directory = Some(rustix::fs::openat(

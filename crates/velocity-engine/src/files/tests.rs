@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Instant;
 
 use http::{HeaderName, Request, header};
 use http_body_util::BodyExt;
@@ -207,12 +208,6 @@ async fn what_is_in_memory_is_answered_at_once_and_never_stale() {
     let tree = Tree::new();
     tree.write("page.txt", "one");
     let files = tree.files();
-    get(&files, "/page.txt", &[]).await;
-    assert_eq!(
-        files.0.hot.len(),
-        0,
-        "a file that may still change unnoticed is not kept"
-    );
     tokio::time::sleep(SETTLED).await;
     get(&files, "/page.txt", &[]).await;
     assert_eq!(files.0.hot.len(), 1);
@@ -240,21 +235,38 @@ async fn what_is_in_memory_is_answered_at_once_and_never_stale() {
 #[tokio::test]
 async fn time_that_coding_takes_settles_nothing() {
     let tree = Tree::new();
-    tree.write("story.txt", prose(1000));
     let files = tree.files();
     let site = &files.0;
-    let turns = site
-        .coding
-        .acquire_many(site.coding.available_permits() as u32)
-        .await
-        .unwrap();
-    let fields = [(header::ACCEPT_ENCODING, "br")];
-    let slow = async {
-        tokio::time::sleep(SETTLED * 2).await;
+    for attempt in 0.. {
+        let name = format!("{attempt}.txt");
+        let began = Instant::now();
+        tree.write(&name, prose(1000));
+        let turns = site
+            .coding
+            .clone()
+            .acquire_many_owned(site.coding.available_permits() as u32);
+        let turns = turns.await.unwrap();
+        let asked = request(Method::GET, &format!("/{name}"), &[(header::ACCEPT_ENCODING, "br")]).unwrap();
+        let mut answer = std::pin::pin!(files.respond(&asked));
+        // Up to where it waits for its turn.
+        assert!(
+            answer
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        let young = began.elapsed() < Duration::from_millis(40);
+        tokio::time::sleep(SETTLED).await;
         drop(turns);
-    };
-    let (answer, ()) = tokio::join!(get(&files, "/story.txt", &fields), slow);
-    assert_eq!((answer.status, site.hot.len()), (200, 0), "young when it was read");
+        assert_eq!(answer.await.status(), 200);
+        if young {
+            assert_eq!(site.hot.len(), 0, "young when it was looked up");
+            return;
+        }
+        // This machine is busy with something else: the file was old already. Again.
+        assert!(attempt < 50, "never fast enough to tell");
+        site.hot.clear();
+    }
 }
 
 #[tokio::test]
@@ -815,8 +827,8 @@ fn assault(root: impl Fn(Files) -> Files, dotfiles: bool) {
             return Ok(()); // no transport hands this on
         };
         asked.fetch_add(1, Ordering::Relaxed);
-        let response = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), files.respond(&request)).await });
-        let response = response.expect("something blocks");
+        let response = async { tokio::time::timeout(Duration::from_secs(5), files.respond(&request)).await };
+        let response = runtime.block_on(response).expect("something blocks");
         let status = response.status();
         let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
@@ -858,6 +870,26 @@ fn nothing_outside_the_root_is_served_without_openat2() {
 #[test]
 fn nothing_outside_the_root_is_served_with_dotfiles() {
     assault(|files| files, true);
+}
+
+/// Each line of defence by itself: nothing that [`SitePath`] lets through looks like this.
+#[test]
+fn the_root_cannot_be_left_even_by_its_own_callers() {
+    let (tree, _socket) = hostile_tree();
+    for prepare in [|files| files, old_kernel] {
+        let files = prepare(tree.files());
+        let root = &files.0.root;
+        for name in [
+            "..",
+            "../outside",
+            "../outside/secret.txt",
+            "sub/../../outside/secret.txt",
+            "/etc/passwd",
+        ] {
+            assert!(root.find(name.as_bytes()).is_err(), "{name}");
+        }
+        assert!(root.find(b"sub/deep/file.txt").is_ok());
+    }
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let progress = stream.progress();
-    let stream = match shutdown.handshake(within, handshake(stream, &tls)).await {
+    let stream = match shutdown.handshake(within, Box::pin(handshake(stream, &tls))).await {
         Some(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
             stream
@@ -61,9 +61,10 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     let connection = stream.get_ref().1;
     let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));
     log_handshake(&peer);
+    // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
     let result = match peer.protocol {
-        "h2" => h2(stream, &peer, service, &limits, &progress, shutdown).await,
-        _ => h1(stream, &peer, service, &limits, shutdown).await,
+        "h2" => Box::pin(h2(stream, &peer, service, &limits, &progress, shutdown)).await,
+        _ => Box::pin(h1(stream, &peer, service, &limits, shutdown)).await,
     };
     if let Err(error) = result
         && log::enabled(Level::Debug)

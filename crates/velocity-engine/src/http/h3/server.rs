@@ -28,7 +28,7 @@ pub async fn serve(incoming: quinn::Incoming, service: Service, limits: Limits, 
     let remote = incoming.remote_address();
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let connection = match incoming.accept() {
-        Ok(connecting) => match shutdown.handshake(within, connecting).await {
+        Ok(connecting) => match shutdown.handshake(within, Box::pin(connecting)).await {
             Some(Ok(connection)) => connection,
             Some(Err(error)) => return log_failure(remote, &error.to_string()),
             None => return log_failure(remote, "the handshake took too long"),
@@ -41,7 +41,7 @@ pub async fn serve(incoming: quinn::Incoming, service: Service, limits: Limits, 
         .unwrap_or_default();
     let peer = Arc::new(Peer::new(remote, *facts));
     log_handshake(&peer);
-    if let Err(error) = requests(connection, &peer, service, limits, shutdown).await
+    if let Err(error) = Box::pin(requests(connection, &peer, service, limits, shutdown)).await
         && log::enabled(Level::Debug)
     {
         let fields = [("connection_id", peer.id.into()), ("reason", error.to_string().into())];
