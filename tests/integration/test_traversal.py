@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.server import Server
 
 ATTEMPTS = 10_000
-BATCH = 50
+BATCH = 25
 
 UP = [
     "..",

@@ -23,6 +23,9 @@ use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
 
+/// How long a server that stops waits for a peer that owes it nothing but acknowledgements.
+const SILENCE: Duration = Duration::from_secs(8);
+
 /// Serve one connection to its end.
 pub async fn serve(incoming: quinn::Incoming, service: Service, limits: Limits, shutdown: Shutdown) {
     let remote = incoming.remote_address();
@@ -88,7 +91,10 @@ async fn requests(
     tasks.close();
     let finished = async {
         tasks.wait().await;
-        unacknowledged.settled().await;
+        tokio::select! {
+            () = unacknowledged.settled() => {},
+            () = silence(&quic) => {},
+        }
     };
     let mut finished = pin!(finished);
     let mut aborted = pin!(shutdown.aborted());
@@ -110,6 +116,17 @@ async fn requests(
     }
     quic.close(quinn::VarInt::from_u32(0x100), b""); // H3_NO_ERROR
     Ok(())
+}
+
+/// Wait until the peer has sent nothing for [`SILENCE`]: it will not acknowledge anything any more.
+async fn silence(quic: &quinn::Connection) {
+    loop {
+        let before = quic.stats().udp_rx.datagrams;
+        tokio::time::sleep(SILENCE).await;
+        if quic.stats().udp_rx.datagrams == before {
+            return;
+        }
+    }
 }
 
 async fn request(resolver: RequestResolver<Connection, Bytes>, peer: Arc<Peer>, service: Service) {
