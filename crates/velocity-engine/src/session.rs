@@ -10,6 +10,9 @@ use velocity_tls::{Facts, Profile};
 
 use crate::net::stall::Progress;
 
+/// How long a peer may be silent, with nothing in flight, once it was told to go.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// The other end of a connection and what was negotiated with it.
 #[derive(Debug)]
 pub struct Peer {
@@ -61,18 +64,24 @@ impl Peer {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Wait until nothing was in flight, and no byte has moved, for `limit`.
+    /// Wait until nothing was in flight or waiting to be read, and no byte has moved, for `limit`.
     pub async fn idle(&self, limit: Duration, progress: &Progress) {
         loop {
             let answered = self.opened + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
             let last = answered.max(progress.last());
-            let busy = self.in_flight.load(Ordering::Relaxed) > 0;
+            let busy = self.in_flight.load(Ordering::Relaxed) > 0 || progress.is_blocked();
             let until = if busy { Instant::now() + limit } else { last + limit };
             if until <= Instant::now() {
                 return;
             }
             tokio::time::sleep_until(until).await;
         }
+    }
+
+    /// Wait until a peer that was told to go, and has nothing in flight, says nothing more.
+    pub async fn silent(&self, progress: &Progress) {
+        tokio::time::sleep(PARTING).await;
+        self.idle(PARTING, progress).await;
     }
 
     /// Whether requests come over QUIC.

@@ -37,9 +37,6 @@ const WRITE_BUFFER: usize = 256 * 1024;
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
 
-/// How long a peer of HTTP/2 may be silent, with nothing in flight, once it was told to go.
-const GOAWAY_GRACE: Duration = Duration::from_secs(2);
-
 /// What to say to somebody who speaks HTTP in clear to a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
 
@@ -64,7 +61,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, lim
     // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
     let result = match peer.protocol {
         "h2" => Box::pin(h2(stream, &peer, service, &limits, &progress, shutdown)).await,
-        _ => Box::pin(h1(stream, &peer, service, &limits, shutdown)).await,
+        _ => Box::pin(h1(stream, &peer, service, &limits, &progress, shutdown)).await,
     };
     if let Err(error) = result
         && log::enabled(Level::Debug)
@@ -104,6 +101,7 @@ async fn h1(
     peer: &Arc<Peer>,
     service: Service,
     limits: &Limits,
+    progress: &Progress,
     mut shutdown: Shutdown,
 ) -> hyper::Result<()> {
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -122,8 +120,10 @@ async fn h1(
         result = connection.as_mut() => return result,
         () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
     }
+    // hyper now waits for the rest of a request head that has begun; this is how long we do.
     tokio::select! {
         result = connection.as_mut() => result,
+        () = peer.silent(progress) => Ok(()),
         () = shutdown.aborted() => Ok(()),
     }
 }
@@ -158,13 +158,9 @@ async fn h2(
         () = peer.idle(Duration::from_millis(limits.idle_timeout_ms), progress) => connection.as_mut().graceful_shutdown(),
     }
     // hyper now waits for the answer to a PING. A peer that gives none must not hold us.
-    let silent = async {
-        tokio::time::sleep(GOAWAY_GRACE).await;
-        peer.idle(GOAWAY_GRACE, progress).await;
-    };
     tokio::select! {
         result = connection.as_mut() => result,
-        () = silent => Ok(()),
+        () = peer.silent(progress) => Ok(()),
         () = shutdown.aborted() => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,12 +20,18 @@ pub struct Progress {
     opened: Instant,
     /// Milliseconds after `opened`.
     last: AtomicU64,
+    blocked: AtomicBool,
 }
 
 impl Progress {
     fn moved(&self) {
         self.last
             .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether bytes wait for the peer to read.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     pub fn last(&self) -> Instant {
@@ -45,6 +51,7 @@ impl<T> Stall<T> {
         let progress = Progress {
             opened: Instant::now(),
             last: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
         };
         Self {
             inner,
@@ -60,6 +67,7 @@ impl<T> Stall<T> {
 
     /// Pass on what a write came to; start, keep or end the timer.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.progress.blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.blocked = None;
             self.progress.moved();
