@@ -81,17 +81,9 @@ impl Drop for Access {
     fn drop(&mut self) {
         self.metrics.request_ended();
         self.peer.request_ended();
-        let (Some(entry), peer) = (&self.line, &self.peer) else {
-            return;
-        };
+        let Some(entry) = &self.line else { return };
         log::line(Level::Info, "velocity::server", "request", "", |line| {
-            line.raw("connection_id", peer.id);
-            line.text("client", &peer.remote.to_string());
-            line.text("alpn", peer.protocol);
-            if let Some(profile) = peer.profile {
-                line.text("profile", profile.as_str());
-            }
-            line.text("group", &peer.group);
+            self.peer.identify(line);
             line.text("method", entry.method.as_str());
             line.text("host", &entry.host);
             line.text("path", &entry.path);

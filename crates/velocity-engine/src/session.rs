@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use velocity_tls::{Facts, Profile};
 
+use crate::log::Line;
 use crate::net::stall::Progress;
 
 /// How long a peer may be silent, with nothing in flight, once it was told to go.
@@ -52,6 +53,17 @@ impl Peer {
             opened: Instant::now(),
             last_answer: AtomicU64::new(0),
         }
+    }
+
+    /// The fields by which every log line names a connection.
+    pub(crate) fn identify(&self, line: &mut Line) {
+        line.raw("connection_id", self.id);
+        line.text("client", &self.remote.to_string());
+        line.text("alpn", self.protocol);
+        if let Some(profile) = self.profile {
+            line.text("profile", profile.as_str());
+        }
+        line.text("group", &self.group);
     }
 
     pub(crate) fn request_began(&self) {

@@ -248,13 +248,7 @@ pub(crate) fn log_handshake(peer: &Peer) {
         return;
     }
     log::line(Level::Debug, "velocity::tls", "handshake", "", |line| {
-        line.raw("connection_id", peer.id);
-        line.text("client", &peer.remote.to_string());
-        line.text("alpn", peer.protocol);
-        if let Some(profile) = peer.profile {
-            line.text("profile", profile.as_str());
-        }
-        line.text("group", &peer.group);
+        peer.identify(line);
         line.text("cipher", &peer.facts.cipher_name().unwrap_or_default());
         line.text("server_name", peer.facts.server_name.as_deref().unwrap_or_default());
         line.raw("hello_retry", peer.facts.hello_retry);
