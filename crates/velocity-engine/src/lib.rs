@@ -14,6 +14,7 @@ pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod plan;
+pub mod quic;
 pub mod service;
 pub mod session;
 pub mod shutdown;

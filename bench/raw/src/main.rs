@@ -1,0 +1,116 @@
+//! What QUIC itself costs: a server that answers every stream with the same bytes, encoded once.
+//!
+//! It reads a request stream to its end without looking at it and writes a HEADERS and a DATA frame
+//! that were made at the start. `--driver own` runs on the engine's driver, `--driver quinn` on
+//! stock quinn; the difference is the driver, and the distance of the real server from `own` is the
+//! price of HTTP/3.
+
+mod own;
+mod quinn_stock;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn_proto::{EndpointConfig, ServerConfig, TransportConfig};
+use velocity_tls::quic::HelloServerConfig;
+use velocity_tls::server::Policy;
+use velocity_tls::{Profile, ServerTls, material};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Largest piece of a body handed to QUIC at once, as the real server reads files.
+const CHUNK: usize = 64 * 1024;
+
+/// The same answer for everyone.
+#[derive(Clone)]
+pub struct Answer {
+    pub head: Bytes,
+    pub chunk: Bytes,
+    pub length: usize,
+}
+
+impl Answer {
+    fn new(length: usize) -> Self {
+        // HEADERS: `:status 200` (static entry 25) alone; DATA with an eight-byte length.
+        let mut head = vec![0x01, 0x03, 0x00, 0x00, 0xc0 | 25, 0x00];
+        head.extend((0xc000_0000_0000_0000u64 | length as u64).to_be_bytes());
+        Self {
+            head: head.into(),
+            chunk: vec![b'x'; CHUNK.min(length)].into(),
+            length,
+        }
+    }
+
+    /// The bytes of the body from `sent`.
+    pub fn piece(&self, sent: usize) -> Bytes {
+        self.chunk.slice(..self.chunk.len().min(self.length - sent))
+    }
+}
+
+/// The same transport parameters for both drivers, those of the real server.
+pub fn server_config(certificate: &PathBuf, key: &PathBuf) -> Result<(ServerConfig, EndpointConfig)> {
+    let key = material::load_certified_key(certificate, key)?;
+    let policy = Policy {
+        default: Profile::Balanced,
+        permit: vec![Profile::Light, Profile::Balanced, Profile::Secure],
+    };
+    let tls = Arc::new(ServerTls::new(&key, &[b"velocity/1".to_vec(), b"h3".to_vec()], policy)?);
+    let crypto = HelloServerConfig::new(move || tls.clone()).ok_or("no QUIC protocol")?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(100u32.into())
+        .max_concurrent_uni_streams(8u32.into())
+        .send_window(4 << 20)
+        .datagram_receive_buffer_size(None);
+    server.transport_config(Arc::new(transport));
+    Ok((server, EndpointConfig::default()))
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (mut driver, mut address, mut certificate, mut key, mut length) = (
+        "own".to_owned(),
+        "127.0.0.1:4433".to_owned(),
+        PathBuf::new(),
+        PathBuf::new(),
+        1024,
+    );
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--driver" => driver = value,
+            "--address" => address = value,
+            "--cert" => certificate = value.into(),
+            "--key" => key = value.into(),
+            "--length" => length = value.parse()?,
+            _ => return Err(format!("unknown argument {name}").into()),
+        }
+    }
+    let answer = Answer::new(length);
+    let (server, endpoint) = server_config(&certificate, &key)?;
+    let socket = std::net::UdpSocket::bind(address)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match driver.as_str() {
+            "own" => own::serve(socket, server, endpoint, answer).await,
+            "quinn" => quinn_stock::serve(socket, server, endpoint, answer).await,
+            other => Err(format!("unknown driver {other}; there are own and quinn").into()),
+        }
+    })
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

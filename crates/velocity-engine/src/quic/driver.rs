@@ -1,0 +1,419 @@
+//! The loop: receive, drive, send, wait.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use quinn_proto::{
+    ClientConfig, ConnectError, Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming,
+    ServerConfig, Transmit, VarInt,
+};
+use quinn_udp::RecvMeta;
+
+use super::timers::Timers;
+use super::wake::{CONNECTION, Wakers, Woken};
+use super::{Application, Cx, Host, Next, Socket};
+use crate::shutdown::{Phase, Shutdown};
+
+/// Rounds in a row before other tasks of the thread have their turn.
+const ROUNDS: usize = 16;
+/// What one connection may send before the next one has its turn, in bytes.
+const TURN: usize = 256 * 1024;
+/// How long the last packets of closed connections may linger when a driver ends.
+const LINGER: Duration = Duration::from_millis(500);
+/// H3_NO_ERROR (RFC 9114 section 8.1): what a driver says that goes down in peace.
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// All QUIC connections of one socket. See the [module](super).
+pub struct Driver<H: Host> {
+    socket: Socket,
+    core: Core<H>,
+    /// Whether an error of the socket ends the driver: a client's socket has one peer.
+    fragile: bool,
+}
+
+/// A driver without its socket.
+struct Core<H: Host> {
+    host: H,
+    endpoint: Endpoint,
+    /// By connection handle.
+    connections: Vec<Option<Box<Entry<H::Application>>>>,
+    open: usize,
+    /// Connections that are still shaking hands.
+    handshakes: usize,
+    /// Connections with something to do, each once.
+    dirty: VecDeque<usize>,
+    woken: Arc<Woken>,
+    /// Swapped with the list of what was woken.
+    places: Vec<(usize, u32)>,
+    timers: Timers,
+    /// What packets are written into.
+    buffer: Vec<u8>,
+    /// Packets outside of any connection, and what the kernel would not take.
+    outbox: VecDeque<(Transmit, Vec<u8>)>,
+    phase: Phase,
+}
+
+struct Entry<A> {
+    quic: Connection,
+    application: A,
+    wakers: Wakers,
+    /// Whether it is in `dirty`.
+    dirty: bool,
+    handshaking: bool,
+    /// Earliest valid entry in the timers.
+    scheduled: Option<Instant>,
+}
+
+impl<H: Host> Driver<H> {
+    /// A driver for a server's socket.
+    pub fn server(host: H, socket: Socket, endpoint: EndpointConfig, server: Arc<ServerConfig>) -> Self {
+        let endpoint = Endpoint::new(Arc::new(endpoint), Some(server), !socket.may_fragment(), None);
+        Self {
+            socket,
+            core: Core::new(host, endpoint),
+            fragile: false,
+        }
+    }
+
+    /// A driver for a client's socket.
+    pub fn client(host: H, socket: Socket) -> Self {
+        let endpoint = Endpoint::new(Arc::default(), None, !socket.may_fragment(), None);
+        Self {
+            socket,
+            core: Core::new(host, endpoint),
+            fragile: true,
+        }
+    }
+
+    /// Open a connection. The application gets the waker of the connection as a whole.
+    pub fn connect(
+        &mut self,
+        config: ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+        application: impl FnOnce(Waker) -> H::Application,
+    ) -> Result<(), ConnectError> {
+        let core = &mut self.core;
+        let (handle, quic) = core.endpoint.connect(Instant::now(), config, remote, server_name)?;
+        let wakers = Wakers::new(core.woken.clone(), handle.0);
+        let application = application(wakers.connection());
+        core.insert(handle, quic, application, wakers);
+        Ok(())
+    }
+
+    /// Run until `shutdown` says so and everything has ended, or until a client's socket fails.
+    pub async fn run(self, shutdown: Shutdown) -> io::Result<()> {
+        let Self {
+            mut socket,
+            mut core,
+            fragile,
+        } = self;
+        let (mut for_draining, mut for_aborted) = (shutdown.clone(), shutdown);
+        let mut draining = pin!(for_draining.draining());
+        let mut aborted = pin!(for_aborted.aborted());
+        let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut ends: Option<Instant> = None;
+        // A round is bounded by itself: it needs no second accountant.
+        tokio::task::unconstrained(poll_fn(|cx| {
+            core.woken.register(cx.waker());
+            if core.phase < Phase::Draining && draining.as_mut().poll(cx).is_ready() {
+                core.enter(Phase::Draining);
+            }
+            if core.phase < Phase::Aborted && aborted.as_mut().poll(cx).is_ready() {
+                core.enter(Phase::Aborted);
+            }
+            for _ in 0..ROUNDS {
+                let now = Instant::now();
+                let received = socket.poll_receive(cx, |meta, datagram| core.datagram(meta, datagram, now));
+                let mut busy = match received {
+                    Poll::Ready(Ok(())) => true,
+                    Poll::Ready(Err(error)) if fragile => return Poll::Ready(Err(error)),
+                    // On a server's socket an error is about some packet sent earlier: look again.
+                    Poll::Ready(Err(_)) => true,
+                    Poll::Pending => false,
+                };
+                core.expire(now);
+                core.collect();
+                busy |= core.work(now, &socket, cx);
+                if core.phase >= Phase::Draining && core.is_closed() {
+                    let until = *ends.get_or_insert(now + LINGER);
+                    if core.open == 0 || core.phase == Phase::Aborted || now >= until {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                if busy || !core.woken.is_empty() {
+                    continue;
+                }
+                let next = core.timers.next().into_iter().chain(ends).min();
+                if let Some(next) = next {
+                    sleep.as_mut().reset(next.into());
+                    if sleep.as_mut().poll(cx).is_ready() {
+                        continue;
+                    }
+                }
+                return Poll::Pending;
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }))
+        .await
+    }
+}
+
+impl<H: Host> Core<H> {
+    fn new(host: H, endpoint: Endpoint) -> Self {
+        Self {
+            host,
+            endpoint,
+            connections: Vec::new(),
+            open: 0,
+            handshakes: 0,
+            dirty: VecDeque::new(),
+            woken: Arc::default(),
+            places: Vec::new(),
+            timers: Timers::default(),
+            buffer: Vec::new(),
+            outbox: VecDeque::new(),
+            phase: Phase::Running,
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        let now = Instant::now();
+        for key in 0..self.connections.len() {
+            let Some(entry) = &mut self.connections[key] else {
+                continue;
+            };
+            entry.application.phase(phase);
+            if phase == Phase::Aborted {
+                entry.quic.close(now, NO_ERROR, Bytes::new());
+            }
+            self.touch(key);
+        }
+    }
+
+    /// Whether no connection can carry anything any more.
+    fn is_closed(&self) -> bool {
+        self.open == 0 || self.connections.iter().flatten().all(|entry| entry.quic.is_closed())
+    }
+
+    /// Put a connection on the list of those with something to do.
+    fn touch(&mut self, key: usize) {
+        if let Some(Some(entry)) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut entry.dirty, true)
+        {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// A datagram goes to its connection, or opens one, or is answered at once.
+    fn datagram(&mut self, meta: &RecvMeta, datagram: &[u8], now: Instant) {
+        let ecn = meta.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
+        self.buffer.clear();
+        let event = self.endpoint.handle(
+            now,
+            meta.addr,
+            meta.dst_ip,
+            ecn,
+            BytesMut::from(datagram),
+            &mut self.buffer,
+        );
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(Some(entry)) = self.connections.get_mut(handle.0) {
+                    entry.quic.handle_event(event);
+                    self.touch(handle.0);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.incoming(incoming, now),
+            Some(DatagramEvent::Response(transmit)) => self.post(transmit),
+            None => {}
+        }
+    }
+
+    /// Queue what is in the buffer.
+    fn post(&mut self, transmit: Transmit) {
+        let contents = self.buffer[..transmit.size].to_vec();
+        self.outbox.push_back((transmit, contents));
+    }
+
+    fn incoming(&mut self, incoming: Incoming, now: Instant) {
+        self.buffer.clear();
+        if self.phase > Phase::Running {
+            let transmit = self.endpoint.refuse(incoming, &mut self.buffer);
+            return self.post(transmit);
+        }
+        if incoming.may_retry() && !incoming.remote_address_validated() && self.host.validate(self.handshakes) {
+            match self.endpoint.retry(incoming, &mut self.buffer) {
+                Ok(transmit) => self.post(transmit),
+                Err(error) => self.endpoint.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        let remote = incoming.remote_address();
+        let Some(application) = self.host.admit(remote) else {
+            let transmit = self.endpoint.refuse(incoming, &mut self.buffer);
+            return self.post(transmit);
+        };
+        match self.endpoint.accept(incoming, now, &mut self.buffer, None) {
+            Ok((handle, quic)) => {
+                let wakers = Wakers::new(self.woken.clone(), handle.0);
+                self.insert(handle, quic, application, wakers);
+            }
+            Err(error) => {
+                drop(application);
+                self.host.failed(remote, &error.cause);
+                if let Some(transmit) = error.response {
+                    self.post(transmit);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, handle: ConnectionHandle, quic: Connection, application: H::Application, wakers: Wakers) {
+        if self.connections.len() <= handle.0 {
+            self.connections.resize_with(handle.0 + 1, || None);
+        }
+        self.connections[handle.0] = Some(Box::new(Entry {
+            quic,
+            application,
+            wakers,
+            dirty: false,
+            handshaking: true,
+            scheduled: None,
+        }));
+        self.open += 1;
+        self.handshakes += 1;
+        self.touch(handle.0);
+    }
+
+    /// Connections whose time has come.
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, key)) = self.timers.expired(now) {
+            let Some(Some(entry)) = self.connections.get_mut(key) else {
+                continue;
+            };
+            if entry.scheduled != Some(at) {
+                continue;
+            }
+            entry.scheduled = None;
+            if entry.quic.poll_timeout().is_some_and(|at| at <= now) {
+                entry.quic.handle_timeout(now);
+            }
+            self.touch(key);
+        }
+    }
+
+    /// Connections for which something was woken.
+    fn collect(&mut self) {
+        let mut places = std::mem::take(&mut self.places);
+        self.woken.take(&mut places);
+        for (key, slot) in places.drain(..) {
+            if let Some(Some(entry)) = self.connections.get_mut(key) {
+                if slot != CONNECTION {
+                    entry.application.woken(slot);
+                }
+                self.touch(key);
+            }
+        }
+        self.places = places;
+    }
+
+    /// Give every connection that has something to do one turn. True when there is more.
+    fn work(&mut self, now: Instant, socket: &Socket, cx: &mut Context<'_>) -> bool {
+        for _ in 0..self.dirty.len() {
+            if !self.deliver(socket, cx) {
+                return false;
+            }
+            let Some(key) = self.dirty.pop_front() else { break };
+            let Some(mut entry) = self.connections.get_mut(key).and_then(Option::take) else {
+                continue;
+            };
+            entry.dirty = false;
+            let again = self.turn(&mut entry, now, socket);
+            let drained = self.endpoint_events(key, &mut entry);
+            if entry.handshaking && !entry.quic.is_handshaking() {
+                entry.handshaking = false;
+                self.handshakes -= 1;
+            }
+            if drained {
+                self.open -= 1;
+                self.handshakes -= usize::from(entry.handshaking);
+                continue;
+            }
+            let deadline = [entry.quic.poll_timeout(), entry.application.deadline()];
+            if let Some(deadline) = deadline.into_iter().flatten().min() {
+                self.timers.schedule(key, deadline, &mut entry.scheduled);
+            }
+            self.connections[key] = Some(entry);
+            if again {
+                self.touch(key);
+            }
+        }
+        self.deliver(socket, cx) && !self.dirty.is_empty()
+    }
+
+    /// One turn of one connection: events, application, packets. True when there is more.
+    fn turn(&mut self, entry: &mut Entry<H::Application>, now: Instant, socket: &Socket) -> bool {
+        let mut cx = Cx {
+            quic: &mut entry.quic,
+            now,
+            wakers: &mut entry.wakers,
+        };
+        while let Some(event) = cx.quic.poll() {
+            entry.application.event(event, &mut cx);
+        }
+        let next = entry.application.drive(&mut cx);
+        let segments = socket.max_segments(entry.quic.current_mtu());
+        let mut sent = 0;
+        while sent < TURN {
+            self.buffer.clear();
+            let Some(transmit) = entry.quic.poll_transmit(now, segments, &mut self.buffer) else {
+                return next == Next::Again;
+            };
+            sent += transmit.size;
+            if let Err(error) = socket.send(&transmit, &self.buffer[..transmit.size])
+                && error.kind() == io::ErrorKind::WouldBlock
+            {
+                self.post(transmit);
+                break;
+            }
+        }
+        true
+    }
+
+    /// Let endpoint and connection talk. True when the connection is gone.
+    fn endpoint_events(&mut self, key: usize, entry: &mut Entry<H::Application>) -> bool {
+        let mut drained = false;
+        while let Some(event) = entry.quic.poll_endpoint_events() {
+            drained |= event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(ConnectionHandle(key), event) {
+                entry.quic.handle_event(event);
+            }
+        }
+        drained
+    }
+
+    /// Send what waits in the outbox. False when the kernel takes no more for now.
+    fn deliver(&mut self, socket: &Socket, cx: &mut Context<'_>) -> bool {
+        while let Some((transmit, contents)) = self.outbox.front() {
+            match socket.send(transmit, contents) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if socket.poll_writable(cx).is_pending() {
+                        return false;
+                    }
+                }
+                _ => drop(self.outbox.pop_front()),
+            }
+        }
+        true
+    }
+}
