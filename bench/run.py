@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import clients, machine, material, report
-from suite.benches import BENCHES, QUICK, Bench, Knobs
-from suite.contestants import Caddy, Contestant, Nginx, Setup, Unavailable, Uvicorn, Velocity
+from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
+from suite.contestants import Caddy, Contestant, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from suite.clients import Numbers
 
 RESULTS = material.BENCH / "results"
-CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Uvicorn)
+CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Uvicorn, Raw, RawQuinn)
 
 
 def main() -> int:
@@ -35,12 +35,17 @@ def main() -> int:
     arguments = parse_arguments()
     knobs = QUICK if arguments.quick else Knobs()
     knobs = replace(knobs, rounds=arguments.rounds or knobs.rounds, seconds=arguments.seconds or knobs.seconds)
-    benches = [bench for bench in BENCHES if not arguments.only or bench.name in arguments.only]
+    chosen = [
+        (suite, [b for b in SUITES[suite] if not arguments.only or b.name in arguments.only])
+        for suite in arguments.suite
+    ]
     try:
         if not {SERVER_CPU, CLIENT_CPU} <= os.sched_getaffinity(0):
             raise Unavailable("the benches need two CPUs, one for each side")
         setup = material.prepare()
-        wanted = {name for bench in benches for name in bench.contestants} & set(arguments.contestants)
+        wanted = {name for _, benches in chosen for bench in benches for name in bench.contestants} & set(
+            arguments.contestants
+        )
         contestants = {kind.name: kind(setup) for kind in CONTESTANTS if kind.name in wanted}
         versions = machine.versions(contestants.values())
         clients.loader(), clients.wrk(), clients.h2load()
@@ -48,30 +53,40 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
-    started = time.monotonic()
-    results = [run(bench, contestants, knobs) for bench in benches]
-    result: dict[str, Any] = {
-        "schema": report.SCHEMA,
-        "suite": "serve-and-fetch",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "machine": machine.describe(),
-        "versions": versions,
-        "settings": {**asdict(knobs), "server_cpu": SERVER_CPU, "client_cpu": CLIENT_CPU},
-        "commands": {name: shown(contestant) for name, contestant in contestants.items()},
-        "benches": results,
-    }
-    table = report.markdown(result)
-    print(table)
+    failed = False
     everybody = set(arguments.contestants) == {kind.name for kind in CONTESTANTS}
     complete = everybody and not arguments.only and knobs.rounds >= Knobs.rounds and knobs.seconds >= Knobs.seconds
-    if complete or arguments.output:
-        stem = arguments.output or RESULTS / f"{result['date']}-{result['suite']}"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        stem.with_name(stem.name + ".json").write_text(json.dumps(result, indent=1) + "\n")
-        stem.with_name(stem.name + ".md").write_text(table)
-        progress(f"written: {stem.name}.json and {stem.name}.md")
-    return 1 if any(bench["errors"] for bench in results) else 0
+    for suite, benches in chosen:
+        if not benches:
+            continue
+        started = time.monotonic()
+        results = [run(bench, contestants, knobs) for bench in benches]
+        taking_part = {name for bench in benches for name in bench.contestants} & set(contestants)
+        result: dict[str, Any] = {
+            "schema": report.SCHEMA,
+            "suite": suite,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "minutes": round((time.monotonic() - started) / 60, 1),
+            "machine": machine.describe(),
+            "versions": versions,
+            "settings": {**asdict(knobs), "server_cpu": SERVER_CPU, "client_cpu": CLIENT_CPU},
+            "commands": {name: shown(contestants[name]) for name in sorted(taking_part)},
+            "benches": results,
+        }
+        table = report.markdown(result)
+        print(table)
+        if complete or arguments.output:
+            write(arguments.output or RESULTS, f"{result['date']}-{suite}", result, table)
+        failed |= any(bench["errors"] for bench in results)
+    return 1 if failed else 0
+
+
+def write(folder: Path, stem: str, result: dict[str, Any], table: str) -> None:
+    """Put a result where results are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / f"{stem}.md").write_text(table)
+    progress(f"written: {stem}.json and {stem}.md")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,8 +104,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=positive(int), metavar="N", help=f"turns of everybody ({Knobs.rounds})")
     parser.add_argument("--seconds", type=positive(float), metavar="S", help=f"load in one turn ({Knobs.seconds:g})")
-    parser.add_argument("--output", type=Path, metavar="STEM", help="write STEM.json and STEM.md whatever was run")
+    parser.add_argument("--suite", action="append", choices=list(SUITES), help="one part of them")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results there, whatever was run")
     arguments = parser.parse_args()
+    arguments.suite = arguments.suite or list(SUITES)
     if unknown := set(arguments.contestants) - set(everyone):
         parser.error(f"no contestant is called {', '.join(sorted(unknown))}")
     return arguments

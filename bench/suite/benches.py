@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from suite import clients
 from suite.clients import Numbers
-from suite.material import LARGE, SMALL
+from suite.contestants import Raw
+from suite.material import LARGE, MEDIUM, SMALL
 from suite.server import SERVER_CPU, free_port, pinned, running
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 32
 STREAMS = 8
+# What HTTP/3 is held to.
+MORE_STREAMS = 16
+# Connections and streams of each, for how the cost grows.
+GROWTH = ((1, 1), (1, 100), (32, 1), (32, 100), (1000, 1), (1000, 100))
+# Requests a second at which latency is measured: about half of what Caddy can do here.
+HALF_LOAD = 4000
+MANY_IDLE = 10_000
 
 # What is offered for each profile of Velocity, and the classical group it is held against.
 PROFILES = {
@@ -104,15 +112,44 @@ class Bench:
         return reached >= goal.factor if self.more_is_better else reached <= goal.factor
 
 
-def _requests_h3(contestant: Contestant, knobs: Knobs) -> Turn:
+def _requests_h3(file: tuple[str, int], streams: int, **options: object) -> Callable[[Contestant, Knobs], Turn]:
+    path, length = _url(file)
+
+    def measure(contestant: Contestant, knobs: Knobs) -> Turn:
+        if isinstance(contestant, Raw):
+            contestant.length = length
+        with running(contestant) as server:
+            return {
+                contestant.name: clients.load(
+                    server, contestant.setup, "rps",
+                    path=path, length=length, connections=CONNECTIONS, streams=streams, seconds=knobs.seconds, **options,
+                )
+            }  # fmt: skip
+
+    return measure
+
+
+def _requests_h3_and_h2(contestant: Contestant, knobs: Knobs) -> Turn:
+    """HTTP/3 beside our own HTTP/2."""
+    turn = _requests_h3(SMALL, MORE_STREAMS)(contestant, knobs)
+    if contestant.name == "velocity":
+        path, length = _url(SMALL)
+        with running(contestant) as server:
+            load = clients.requests_with_h2load
+            turn["velocity h2"] = load(server, path, length, CONNECTIONS, MORE_STREAMS, knobs.seconds)
+    return turn
+
+
+def _growth(contestant: Contestant, knobs: Knobs) -> Turn:
+    """The same file over ever more connections and streams."""
     path, length = _url(SMALL)
-    with running(contestant) as server:
-        return {
-            contestant.name: clients.load(
-                server, contestant.setup, "rps",
-                path=path, length=length, connections=CONNECTIONS, streams=STREAMS, seconds=knobs.seconds,
-            )
-        }  # fmt: skip
+    turn = {}
+    for connections, streams in GROWTH:
+        with running(contestant) as server:
+            options = {"path": path, "length": length, "connections": connections, "streams": streams}
+            numbers = clients.load(server, contestant.setup, "rps", **options, seconds=knobs.seconds)
+        turn[f"{contestant.name} {connections} x {streams}"] = numbers
+    return turn
 
 
 def _requests_h2(contestant: Contestant, knobs: Knobs) -> Turn:
@@ -131,6 +168,8 @@ def _requests_h1(contestant: Contestant, knobs: Knobs) -> Turn:
 
 def _download_h3(contestant: Contestant, knobs: Knobs) -> Turn:
     path, length = _url(LARGE)
+    if isinstance(contestant, Raw):
+        contestant.length = length
     with running(contestant) as server:
         options = {"path": path, "length": length, "seconds": knobs.seconds}
         return {contestant.name: clients.load(server, contestant.setup, "download", **options)}
@@ -173,11 +212,11 @@ def _handshake_rate(transport: str, offers: Mapping[str, Mapping[str, str]]) -> 
     return measure
 
 
-def _idle(protocol: str) -> Callable[[Contestant, Knobs], Turn]:
+def _idle(protocol: str, connections: int | None = None) -> Callable[[Contestant, Knobs], Turn]:
     def measure(contestant: Contestant, knobs: Knobs) -> Turn:
         path, length = _url(SMALL)
         with running(contestant) as server:
-            options = {"path": path, "length": length, "protocol": protocol, "connections": knobs.idle}
+            options = {"path": path, "length": length, "protocol": protocol, "connections": connections or knobs.idle}
             return {contestant.name: clients.load(server, contestant.setup, "idle", **options)}
 
     return measure
@@ -210,10 +249,10 @@ def _web(alpn: str) -> dict[str, str]:
 
 _VELOCITY_PROFILES = {profile: f"{group}@velocity/1" for profile, group in PROFILES.items()}
 
-BENCHES = (
+SERVE_AND_FETCH = (
     Bench(
         "h3-1k", f"1 KiB file, {CONNECTIONS} connections x {STREAMS} streams, h3", "rps", "requests/s",
-        ("velocity", "caddy"), _requests_h3,
+        ("velocity", "caddy"), _requests_h3(SMALL, STREAMS),
         (Goal("velocity", 6.0, "caddy"),),
     ),
     Bench(
@@ -298,3 +337,59 @@ BENCHES = (
         more_is_better=False,
     ),
 )  # fmt: skip
+
+HTTP3 = (
+    Bench(
+        "h3-cost", f"1 KiB from memory, {CONNECTIONS} connections x {MORE_STREAMS} streams, CPU of the server",
+        "server_us_per_request", "µs/request",
+        ("velocity", "raw", "quinn"), _requests_h3(SMALL, MORE_STREAMS),
+        (Goal("velocity", 1.3, "raw"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "h3-1k-16", f"1 KiB file, {CONNECTIONS} connections x {MORE_STREAMS} streams", "rps", "requests/s",
+        ("velocity", "caddy"), _requests_h3_and_h2,
+        (Goal("velocity", 12.0, "caddy"), Goal("velocity", 1.3, "velocity h2")),
+    ),
+    Bench(
+        "h3-64k", f"64 KiB file, {CONNECTIONS} connections x {STREAMS} streams", "rps", "requests/s",
+        ("velocity", "caddy"), _requests_h3(MEDIUM, STREAMS),
+        (Goal("velocity", 3.0, "caddy"),),
+    ),
+    Bench(
+        "h3-100m-http3", "100 MiB file, one connection, h3", "mb_per_s", "MB/s",
+        ("velocity", "caddy"), _download_h3,
+        (Goal("velocity", 2.5, "caddy"),),
+    ),
+    Bench(
+        "h3-100m-cost", "100 MiB, one connection, CPU of the server", "server_s_per_gb", "s/GB",
+        ("velocity", "raw", "quinn"), _download_h3,
+        (Goal("velocity", 0.8, "quinn"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "h3-p99", f"1 KiB file, 99th percentile of latency at {HALF_LOAD:,} requests/s", "p99_us", "µs",
+        ("velocity", "caddy"), _requests_h3(SMALL, STREAMS, rate=HALF_LOAD),
+        (Goal("velocity", 0.5, "caddy"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "h3-idle", f"memory of an idle connection, {MANY_IDLE:,} of them", "bytes_per_connection", "bytes",
+        ("velocity", "raw", "caddy"), _idle("h3", MANY_IDLE),
+        (Goal("velocity", 25_000),),
+        more_is_better=False,
+    ),
+    Bench(
+        "h3-growth", "1 KiB file, connections x streams, CPU of the server", "server_us_per_request", "µs/request",
+        ("velocity",), _growth,
+        (
+            Goal("velocity 1000 x 1", 1.3, "velocity 1 x 1"),
+            Goal("velocity 1000 x 100", 1.3, "velocity 1 x 100"),
+            Goal("velocity 1 x 100", 1.3, "velocity 1 x 1"),
+        ),
+        more_is_better=False,
+    ),
+)  # fmt: skip
+
+SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3}
+BENCHES = tuple(bench for suite in SUITES.values() for bench in suite)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+TITLES = {"serve-and-fetch": "Serve and fetch", "http3": "HTTP/3"}
+
 # What a unit of work costs, where a bench has one: the key of the numbers, and how it is written.
 COSTS = {
     "server_us_per_request": "{:.1f} µs/request",
@@ -73,7 +75,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     """The whole result for people."""
     machine, settings = result["machine"], result["settings"]
     lines = [
-        f"# Serve and fetch, {result['date']}",
+        f"# {TITLES.get(result['suite'], result['suite'])}, {result['date']}",
         "",
         (
             f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB, {machine['kernel']}, "

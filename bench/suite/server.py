@@ -77,8 +77,11 @@ def running(contestant: Contestant) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        _wait_until_it_listens(process, port, log)
-        _check(contestant, port, log)
+        if contestant.protocols == {"h3"}:
+            _wait_until_it_is_bound(process, port)
+        else:
+            _wait_until_it_listens(process, port, log)
+            _check(contestant, port, log)
         yield Server(contestant.name, port, process.pid)
         if process.poll() is not None:
             raise Failed("the server is gone")
@@ -118,6 +121,15 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Pat
             if time.monotonic() > deadline:
                 raise Failed(f"the server does not listen; its log ends with: {_tail(log)}") from None
             time.sleep(0.01)
+
+
+def _wait_until_it_is_bound(process: subprocess.Popen[bytes], port: int) -> None:
+    """For UDP, where nothing answers a connect: the kernel's list of sockets."""
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while f":{port:04X} " not in Path("/proc/net/udp").read_text():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise Failed("the server did not start")
+        time.sleep(0.01)
 
 
 def _check(contestant: Contestant, port: int, log: Path) -> None:

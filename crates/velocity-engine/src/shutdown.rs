@@ -40,7 +40,7 @@ impl Trigger {
 
 /// How long a handshake may go on once draining has begun: it may be the start of a request that
 /// was sent before.
-const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 
 impl Shutdown {
     /// Run a handshake within its time limit, which shrinks when draining begins.

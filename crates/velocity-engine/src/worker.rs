@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use quinn::congestion::CubicConfig;
+use quinn_proto::congestion::CubicConfig;
+use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig};
 use tokio_util::task::TaskTracker;
 use velocity_tls::ServerTls;
 use velocity_tls::quic::HelloServerConfig;
@@ -18,19 +19,18 @@ use crate::metrics::{Metrics, Session};
 use crate::net::bind::Sockets;
 use crate::net::steer::SteeredIds;
 use crate::plan::{Limits, Plan};
+use crate::quic::{Driver, Socket};
 use crate::service::Service;
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::Shutdown;
 use crate::snapshot::Snapshot;
 
 /// Data of one stream that a peer may send before we have read it.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Unacknowledged data kept for one connection: 40 MB/s at 100 ms.
-const SEND_WINDOW: u64 = 4 << 20;
 /// UDP payload that path MTU discovery tries for by default: Ethernet without tunnels.
 const DEFAULT_DATAGRAM: u16 = 1452;
-/// How long the last packets of closed QUIC connections may linger.
+/// How long connections that are told to end at once may take to say so.
 const CLOSE_LINGER: Duration = Duration::from_millis(500);
 /// Pause after accept() failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,8 +42,8 @@ pub struct Shared {
     shutdown: Shutdown,
     /// By listener; `None` without QUIC. One configuration for all workers, so that tokens and
     /// stateless resets of one are good with the others.
-    quic: Vec<Option<(quinn::ServerConfig, quinn::EndpointConfig)>>,
-    services: Vec<Service>,
+    quic: Vec<Option<(Arc<ServerConfig>, EndpointConfig)>>,
+    services: Vec<Arc<Service>>,
 }
 
 impl Shared {
@@ -68,13 +68,13 @@ impl Shared {
                 // RFC 7838 section 3: protocol names are percent-encoded where they are no tokens.
                 .map(|name| format!("{}=\":{port}\"; ma=86400", name.replace('/', "%2F")))
                 .collect();
-            services.push(Service {
+            services.push(Arc::new(Service {
                 snapshot: snapshot.clone(),
                 metrics: metrics.clone(),
                 alt_svc: HeaderValue::try_from(alternatives.join(", "))
                     .ok()
                     .filter(|value| !value.is_empty()),
-            });
+            }));
         }
         Ok(Self {
             snapshot,
@@ -90,25 +90,25 @@ fn quic_config(
     index: usize,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     limits: &Limits,
-) -> Result<(quinn::ServerConfig, quinn::EndpointConfig)> {
+) -> Result<(Arc<ServerConfig>, EndpointConfig)> {
     let current = {
         let snapshot = snapshot.clone();
         move || -> Arc<ServerTls> { snapshot.load().tls[index].clone() }
     };
     let crypto = HelloServerConfig::new(current).ok_or_else(|| Error::internal("a listener without QUIC protocols"))?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport(limits)));
-    let mut endpoint = quinn::EndpointConfig::default();
+    let mut endpoint = EndpointConfig::default();
     let datagram = limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM).max(1472);
     endpoint
         .max_udp_payload_size(datagram)
         .map_err(|e| Error::config("DATAGRAM_SIZE", e.to_string()))?;
-    Ok((server, endpoint))
+    Ok((Arc::new(server), endpoint))
 }
 
-fn transport(limits: &Limits) -> quinn::TransportConfig {
-    let mut transport = quinn::TransportConfig::default();
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
+fn transport(limits: &Limits) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM));
     transport
         .max_concurrent_bidi_streams(limits.max_streams.into())
@@ -116,8 +116,7 @@ fn transport(limits: &Limits) -> quinn::TransportConfig {
         .max_concurrent_uni_streams(8u32.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
-        .send_window(SEND_WINDOW)
-        .max_idle_timeout(quinn::IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
+        .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
         .congestion_controller_factory(Arc::new(CubicConfig::default()));
@@ -191,14 +190,13 @@ struct Local {
 
 impl Local {
     async fn serve(&self, sockets: Vec<(Option<UdpSocket>, Option<TcpListener>)>) {
-        let mut endpoints = Vec::new();
         let accepting = TaskTracker::new();
         for (listener, (udp, tcp)) in sockets.into_iter().enumerate() {
             if let Some(socket) = udp {
-                match self.endpoint(listener, socket) {
-                    Ok(endpoint) => {
-                        accepting.spawn(self.accept_quic(listener, endpoint.clone()));
-                        endpoints.push(endpoint);
+                match self.driver(listener, socket) {
+                    Ok(driver) => {
+                        // A server's driver ends without an error.
+                        drop(self.connections.spawn(driver.run(self.shared.shutdown.clone())));
                     }
                     Err(error) => self.failed("UDP", &error),
                 }
@@ -216,15 +214,9 @@ impl Local {
         let mut shutdown = self.shared.shutdown.clone();
         tokio::select! {
             () = self.connections.wait() => {},
-            () = shutdown.aborted() => {},
-        }
-        for endpoint in &endpoints {
-            endpoint.close(quinn::VarInt::from_u32(0x100), b""); // H3_NO_ERROR
-        }
-        if shutdown.phase() < Phase::Aborted {
-            for endpoint in &endpoints {
-                let _ = tokio::time::timeout(CLOSE_LINGER, endpoint.wait_idle()).await;
-            }
+            () = shutdown.aborted() => {
+                let _ = tokio::time::timeout(CLOSE_LINGER, self.connections.wait()).await;
+            },
         }
     }
 
@@ -239,46 +231,19 @@ impl Local {
         );
     }
 
-    fn endpoint(&self, listener: usize, socket: UdpSocket) -> std::io::Result<quinn::Endpoint> {
-        let Some((server, mut config)) = self.shared.quic[listener].clone() else {
+    fn driver(&self, listener: usize, socket: UdpSocket) -> std::io::Result<Driver<h3::server::Hosting>> {
+        let Some((server, mut endpoint)) = self.shared.quic[listener].clone() else {
             return Err(std::io::Error::other("a UDP socket without QUIC protocols"));
         };
         let ids = SteeredIds {
             worker: self.index,
             workers: self.workers,
         };
-        config.cid_generator(move || Box::new(ids));
-        quinn::Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
-    }
-
-    fn accept_quic(&self, listener: usize, endpoint: quinn::Endpoint) -> impl Future<Output = ()> + use<> {
-        let (shared, connections) = (self.shared.clone(), self.connections.clone());
-        let mut shutdown = shared.shutdown.clone();
-        async move {
-            loop {
-                let incoming = tokio::select! {
-                    incoming = endpoint.accept() => incoming,
-                    () = shutdown.draining() => break,
-                };
-                let Some(incoming) = incoming else { break };
-                let limits = shared.snapshot.load().limits.clone();
-                let Some(session) = Session::open(&shared.metrics, limits.max_sessions) else {
-                    incoming.refuse();
-                    continue;
-                };
-                let (service, shutdown) = (shared.services[listener].clone(), shared.shutdown.clone());
-                connections.spawn(async move {
-                    h3::server::serve(incoming, service, limits, shutdown).await;
-                    drop(session);
-                });
-            }
-            // From here on new connections are refused, for as long as those that stand go on.
-            tokio::spawn(async move {
-                while let Some(incoming) = endpoint.accept().await {
-                    incoming.refuse();
-                }
-            });
-        }
+        endpoint.cid_generator(move || Box::new(ids));
+        let hosting = h3::server::Hosting {
+            service: self.shared.services[listener].clone(),
+        };
+        Ok(Driver::server(hosting, Socket::new(socket)?, endpoint, server))
     }
 
     fn accept_tcp(&self, listener: usize, socket: tokio::net::TcpListener) -> impl Future<Output = ()> + use<> {

@@ -1,4 +1,5 @@
-//! `rps`: HTTP/3 requests per second, `connections` times `streams` at once.
+//! `rps`: HTTP/3 requests per second, `connections` times `streams` at once, as fast as they are
+//! answered or, with `--rate`, so many a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -46,7 +47,10 @@ pub fn run(args: &mut Args) -> Result<Value> {
     let warmup: f64 = args.or("warmup", 1.0)?;
     let group: String = args.or("group", "x25519".to_owned())?;
     let alpn: String = args.or("alpn", "h3".to_owned())?;
+    let rate: Option<f64> = args.optional("rate")?;
     args.finish()?;
+    // Each stream keeps its own beat; together they make the rate.
+    let beat = rate.map(|rate| Duration::from_secs_f64((connections * streams) as f64 / rate));
 
     block_on(async move {
         let config = quic::config(tls::config(&target.ca, &group, &alpn, Verify::Yes)?, WINDOW)?;
@@ -58,11 +62,14 @@ pub fn run(args: &mut Args) -> Result<Value> {
         for index in 0..connections {
             let connection = quic::connect(&endpoints[index % endpoints.len()], &config, target.address).await?;
             let client = Rc::new(h3::Client::new(connection).await?);
-            for _ in 0..streams {
+            for stream in 0..streams {
+                let offset = (index * streams + stream) as f64 / (connections * streams) as f64;
+                let pace = beat.map(|beat| (Instant::now() + beat.mul_f64(offset), beat));
                 spawn_local(requests(
                     client.clone(),
                     request.clone(),
                     resource.length,
+                    pace,
                     tally.clone(),
                 ));
             }
@@ -96,10 +103,27 @@ pub fn run(args: &mut Args) -> Result<Value> {
     })
 }
 
-/// One stream after the other on one connection, until the loader ends or something fails.
-async fn requests(client: Rc<h3::Client>, request: Rc<[u8]>, length: u64, tally: Rc<Tally>) {
+/// One stream after the other on one connection, until the loader ends or something fails. `pace` is
+/// when the first is due, and how long after it the next.
+async fn requests(
+    client: Rc<h3::Client>,
+    request: Rc<[u8]>,
+    length: u64,
+    mut pace: Option<(Instant, Duration)>,
+    tally: Rc<Tally>,
+) {
     loop {
-        let start = Instant::now();
+        let mut start = Instant::now();
+        if let Some((due, beat)) = &mut pace {
+            if *due > start {
+                tokio::time::sleep_until((*due).into()).await;
+                start = Instant::now();
+            } else {
+                // Late because the answer before was: that counts as waiting.
+                start = *due;
+            }
+            *due += *beat;
+        }
         if let Err(error) = client.exchange(&request, length).await {
             return tally.failed(error);
         }

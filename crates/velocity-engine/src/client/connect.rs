@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quinn_proto::{ClientConfig, ConnectionError, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use velocity_tls::{ClientTls, Facts, TlsError};
 use super::request::Sender;
 use super::{Connection, Options, Protocol, Report};
 use crate::error::{Error, Result};
+use crate::http::h3::client as h3;
 
 /// RFC 8305 section 5: connection attempt delay.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -145,10 +147,10 @@ async fn quic(
     tls: &ClientTls,
     start: Instant,
 ) -> Result<(Sender, Report)> {
-    let endpoint = endpoint(address)
+    let socket = socket(address)
         .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot open a UDP socket for {address}: {e}")))?;
-    let mut config = quinn::ClientConfig::new(tls.quic().map_err(trust_error)?);
-    let mut transport = quinn::TransportConfig::default();
+    let mut config = ClientConfig::new(tls.quic().map_err(trust_error)?);
+    let mut transport = TransportConfig::default();
     transport
         .stream_receive_window((8u32 << 20).into())
         .receive_window((16u32 << 20).into())
@@ -156,43 +158,28 @@ async fn quic(
         .max_concurrent_uni_streams(8u32.into())
         .keep_alive_interval(Some(Duration::from_secs(10)));
     config.transport_config(Arc::new(transport));
-    let connection = endpoint
-        .connect_with(config, address, name)
-        .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot connect to {name}: {e}")))?
+    let (connection, established) = h3::Connection::open(socket, config, address, name)
         .await
-        .map_err(|e| quic_error(options, address, &e))?;
-    let handshake = start.elapsed();
-    let facts = connection
-        .handshake_data()
-        .and_then(|data| data.downcast::<Facts>().ok())
-        .unwrap_or_default();
-    let identity = connection
-        .peer_identity()
-        .and_then(|id| id.downcast::<Vec<CertificateDer<'static>>>().ok());
+        .map_err(|error| quic_failure(options, address, error))?;
     let report = Report {
-        round_trips: 1 + u8::from(facts.hello_retry),
-        handshake,
-        chain: chain(&identity.unwrap_or_default()),
+        round_trips: 1 + u8::from(established.facts.hello_retry),
+        handshake: start.elapsed(),
+        chain: chain(&established.chain),
         remote: address,
-        facts: *facts,
+        facts: established.facts,
         signature_scheme: None,
         verified: false,
     };
-    Ok((Sender::h3(endpoint, connection).await?, report))
+    Ok((Sender::H3(connection), report))
 }
 
 /// A UDP socket connected to `address`, so that the kernel reports a port nobody listens on.
-fn endpoint(address: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
     socket.connect(&address.into())?;
-    quinn::Endpoint::new(
-        quinn::EndpointConfig::default(),
-        None,
-        socket.into(),
-        Arc::new(quinn::TokioRuntime),
-    )
+    Ok(socket.into())
 }
 
 fn chain(certificates: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
@@ -246,8 +233,26 @@ fn handshake_error(options: &Options, error: &rustls::Error) -> Error {
     }
 }
 
-fn quic_error(options: &Options, address: SocketAddr, error: &quinn::ConnectionError) -> Error {
-    use quinn::ConnectionError::{ConnectionClosed, TransportError};
+fn quic_failure(options: &Options, address: SocketAddr, failure: h3::Failure) -> Error {
+    match failure {
+        h3::Failure::Lost(error) => quic_error(options, address, &error),
+        h3::Failure::Config(error) => {
+            Error::connect("CONNECT_FAILED", format!("cannot connect to {}: {error}", options.host))
+        }
+        other => quic_refused(address, &other),
+    }
+}
+
+fn quic_refused(address: SocketAddr, reason: &dyn std::fmt::Display) -> Error {
+    Error::connect(
+        "CONNECT_FAILED",
+        format!("cannot connect to {address} over QUIC: {reason}"),
+    )
+    .hint("is UDP open on that port? --http h2 goes over TCP")
+}
+
+fn quic_error(options: &Options, address: SocketAddr, error: &ConnectionError) -> Error {
+    use ConnectionError::{ConnectionClosed, TransportError};
     let alert = match error {
         TransportError(e) => {
             // A verdict of our own verifier comes as the text of the rustls error behind the alert.
@@ -261,11 +266,7 @@ fn quic_error(options: &Options, address: SocketAddr, error: &quinn::ConnectionE
     };
     match alert {
         Some(code) if code >> 8 == 1 => certificate_or_alert(options, code as u8, ""),
-        Some(_) | None => Error::connect(
-            "CONNECT_FAILED",
-            format!("cannot connect to {address} over QUIC: {error}"),
-        )
-        .hint("is UDP open on that port? --http h2 goes over TCP"),
+        Some(_) | None => quic_refused(address, error),
     }
 }
 

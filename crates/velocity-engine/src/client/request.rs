@@ -1,7 +1,6 @@
 //! Requests and responses over whichever protocol the connection speaks.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
@@ -19,17 +18,12 @@ use crate::http::h3::client as h3;
 
 /// Flow control windows of an HTTP/2 connection: bulk downloads on long paths.
 const H2_WINDOW: u32 = 8 << 20;
-/// How long the last packets of a closed connection may take.
-const CLOSE_LINGER: Duration = Duration::from_millis(200);
 
 /// The sending side of a connection.
 pub(super) enum Sender {
     H1(hyper::client::conn::http1::SendRequest<Body>),
     H2(hyper::client::conn::http2::SendRequest<Body>),
-    H3 {
-        endpoint: quinn::Endpoint,
-        connection: h3::Connection,
-    },
+    H3(h3::Connection),
     Closed,
 }
 
@@ -58,11 +52,6 @@ impl Sender {
         Ok(Sender::H2(sender))
     }
 
-    pub(super) async fn h3(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Result<Self> {
-        let connection = h3::Connection::new(connection).await.map_err(|e| broken(&e))?;
-        Ok(Sender::H3 { endpoint, connection })
-    }
-
     pub(super) fn is_h1(&self) -> bool {
         matches!(self, Sender::H1(_))
     }
@@ -79,7 +68,7 @@ impl Sender {
                 .await
                 .map(from_hyper)
                 .map_err(|e| broken(&e))?,
-            Sender::H3 { connection, .. } => connection.send(request).await.map_err(|e| broken(&e))?,
+            Sender::H3(connection) => connection.send(request).await.map_err(|e| broken(&e))?,
             Sender::Closed => return Err(Error::request("REQUEST_FAILED", "the connection is closed")),
         };
         let (head, body) = response.into_parts();
@@ -91,9 +80,8 @@ impl Sender {
     }
 
     pub(super) async fn close(&mut self) {
-        if let Sender::H3 { endpoint, connection } = std::mem::replace(self, Sender::Closed) {
-            connection.close();
-            let _ = tokio::time::timeout(CLOSE_LINGER, endpoint.wait_idle()).await;
+        if let Sender::H3(connection) = std::mem::replace(self, Sender::Closed) {
+            connection.close().await;
         }
     }
 }

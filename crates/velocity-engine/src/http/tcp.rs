@@ -41,7 +41,7 @@ type Transport = Rewind<Stall<TcpStream>>;
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
 
 /// Serve one connection to its end.
-pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Service, limits: Limits, shutdown: Shutdown) {
+pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>, limits: Limits, shutdown: Shutdown) {
     let Ok(remote) = stream.peer_addr() else { return };
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
@@ -99,7 +99,7 @@ async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<
 async fn h1(
     stream: TlsStream<Transport>,
     peer: &Arc<Peer>,
-    service: Service,
+    service: Arc<Service>,
     limits: &Limits,
     progress: &Progress,
     mut shutdown: Shutdown,
@@ -131,7 +131,7 @@ async fn h1(
 async fn h2(
     stream: TlsStream<Transport>,
     peer: &Arc<Peer>,
-    service: Service,
+    service: Arc<Service>,
     limits: &Limits,
     progress: &Progress,
     mut shutdown: Shutdown,

@@ -1,70 +1,477 @@
 //! Requests over `h3` and `velocity/1`.
+//!
+//! A client connection has a socket and a driver of its own. Requests come to it through a queue;
+//! its answers go back through a channel each, their bodies through an [`Inbox`].
 
-use std::future::poll_fn;
+use std::collections::VecDeque;
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
-use bytes::{Buf, Bytes};
-use h3::client::{RequestStream, SendRequest};
-use h3::error::{ConnectionError, StreamError};
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
+use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, StreamEvent, StreamId};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event};
+use velocity_tls::Facts;
 
-use super::transport::{self, Opener, RecvStream};
+use super::inbox::{Inbox, Incoming};
+use super::link::{Link, Read, stream_id};
+use super::outgoing::{Outgoing, Progress, code};
+use super::slots::Slots;
 use crate::http::Body;
+use crate::quic::{Application, Cx, Driver, Host, Next, Socket};
+use crate::shutdown::{self, Phase, Trigger};
 
-/// A client connection.
-pub struct Connection {
-    quic: quinn::Connection,
-    sender: SendRequest<Opener, Bytes>,
+/// Room for the head of a usual request, in bytes.
+const HEAD_CAPACITY: usize = 256;
+
+/// A client connection. It lives for as long as this, or a body that came over it, does.
+pub struct Connection(Arc<Handle>);
+
+struct Handle {
+    queue: Arc<Queue>,
+    trigger: Trigger,
+    driver: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+/// What a finished handshake revealed.
+pub struct Established {
+    pub facts: Facts,
+    /// DER, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// Why there is no connection, or no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConnectError),
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    #[error(transparent)]
+    Lost(#[from] ConnectionError),
+    #[error("the connection was lost")]
+    Gone,
+    #[error("the server gave up on the request: {0}")]
+    Reset(String),
+    #[error("the server does not follow HTTP/3: {0}")]
+    Protocol(&'static str),
 }
 
 impl Connection {
-    pub async fn new(quic: quinn::Connection) -> Result<Self, ConnectionError> {
-        let (transport, _) = transport::Connection::new(quic.clone(), 0);
-        let (mut driver, sender) = h3::client::builder()
-            .send_grease(false)
-            .build::<_, _, Bytes>(transport)
-            .await?;
-        tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
-        Ok(Self { quic, sender })
-    }
-
-    pub async fn send(&mut self, request: http::Request<Body>) -> Result<http::Response<Body>, StreamError> {
-        let (head, body) = request.into_parts();
-        let (mut send, mut receive) = self
-            .sender
-            .send_request(http::Request::from_parts(head, ()))
-            .await?
-            .split();
-        let mut body = pin!(body);
-        while let Some(Ok(frame)) = poll_fn(|cx| http_body::Body::poll_frame(body.as_mut(), cx)).await {
-            if let Ok(data) = frame.into_data() {
-                send.send_data(data).await?;
+    /// Shake hands over `socket`.
+    pub async fn open(
+        socket: std::net::UdpSocket,
+        config: ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<(Self, Established), Failure> {
+        let mut driver = Driver::client(Nobody, Socket::new(socket)?);
+        let (established, outcome) = oneshot::channel();
+        let queue = Arc::new(Queue::default());
+        driver.connect(config, remote, server_name, |waker| {
+            queue.lock().connection = Some(waker);
+            Client {
+                established: Some(established),
+                queue: queue.clone(),
+                link: Link::new(Machine::client(Config::default())),
+                exchanges: Slots::new(),
+                woken: Vec::new(),
+                writable: Vec::new(),
             }
-        }
-        send.finish().await?;
-        let response = receive.recv_response().await?;
-        Ok(response.map(|()| Body::stream(Received(receive))))
+        })?;
+        let (trigger, shutdown) = shutdown::channel();
+        let mut driver = tokio::spawn(driver.run(shutdown));
+        let established = tokio::select! {
+            outcome = outcome => outcome.map_err(|_| Failure::Gone)??,
+            ended = &mut driver => match ended {
+                Ok(Err(error)) => return Err(error.into()),
+                Ok(Ok(())) | Err(_) => return Err(Failure::Gone),
+            },
+        };
+        let driver = Mutex::new(Some(driver));
+        Ok((Self(Arc::new(Handle { queue, trigger, driver })), established))
     }
 
-    pub fn close(&self) {
-        self.quic.close(quinn::VarInt::from_u32(0x100), b""); // H3_NO_ERROR
+    /// Send a request and wait for the head of its answer.
+    pub async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.push(Command { request, reply })?;
+        let response = answer.await.map_err(|_| Failure::Gone)??;
+        Ok(response.map(|incoming| match incoming {
+            None => Body::Empty,
+            Some(incoming) => Body::stream(Received {
+                incoming,
+                _connection: self.0.clone(),
+            }),
+        }))
+    }
+
+    /// Close, and wait until that is said.
+    pub async fn close(&self) {
+        self.0.trigger.advance(Phase::Aborted);
+        let driver = self.0.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(driver) = driver {
+            // Whether it went well makes no difference any more.
+            let _ = driver.await;
+        }
     }
 }
 
-/// A response body from h3 as one of ours.
-struct Received(RequestStream<RecvStream, Bytes>);
+/// A response body that keeps its connection.
+struct Received {
+    incoming: Incoming,
+    _connection: Arc<Handle>,
+}
 
 impl http_body::Body for Received {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(match ready!(self.0.poll_recv_data(cx)) {
-            Ok(Some(mut data)) => Some(Ok(Frame::data(data.copy_to_bytes(data.remaining())))),
-            Ok(None) => None,
-            Err(error) => Some(Err(io::Error::other(error))),
-        })
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
+type Reply = oneshot::Sender<Result<http::Response<Option<Incoming>>, Failure>>;
+
+struct Command {
+    request: http::Request<Body>,
+    reply: Reply,
+}
+
+/// Requests on their way to the connection.
+#[derive(Default)]
+struct Queue(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    commands: VecDeque<Command>,
+    connection: Option<Waker>,
+    gone: bool,
+}
+
+impl Queue {
+    fn push(&self, command: Command) -> Result<(), Failure> {
+        let mut waiting = self.lock();
+        if waiting.gone {
+            return Err(Failure::Gone);
+        }
+        waiting.commands.push_back(command);
+        let connection = waiting.connection.clone();
+        drop(waiting);
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Admits no connections.
+struct Nobody;
+
+impl Host for Nobody {
+    type Application = Client;
+
+    fn admit(&mut self, _: SocketAddr) -> Option<Client> {
+        None
+    }
+
+    fn validate(&self, _: usize) -> bool {
+        false
+    }
+
+    fn failed(&mut self, _: SocketAddr, _: &ConnectionError) {}
+}
+
+/// The application of the one connection.
+struct Client {
+    established: Option<oneshot::Sender<Result<Established, ConnectionError>>>,
+    queue: Arc<Queue>,
+    link: Link,
+    exchanges: Slots<Exchange>,
+    woken: Vec<u32>,
+    writable: Vec<u32>,
+}
+
+struct Exchange {
+    /// `None` once the request is sent.
+    outgoing: Option<Outgoing>,
+    /// `None` once the head of the answer has come.
+    reply: Option<Reply>,
+    inbox: Option<Inbox>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.lost();
+    }
+}
+
+impl Application for Client {
+    fn event(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match &event {
+            Event::Connected => {
+                let session = cx.quic.crypto_session();
+                let facts = session.handshake_data().and_then(|data| data.downcast::<Facts>().ok());
+                let chain = session
+                    .peer_identity()
+                    .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+                if let Some(established) = self.established.take() {
+                    let _ = established.send(Ok(Established {
+                        facts: facts.map(|facts| *facts).unwrap_or_default(),
+                        chain: chain.map(|chain| *chain).unwrap_or_default(),
+                    }));
+                }
+            }
+            Event::ConnectionLost { reason } => {
+                if let Some(established) = self.established.take() {
+                    let _ = established.send(Err(reason.clone()));
+                }
+            }
+            _ => {}
+        }
+        if let Some(StreamEvent::Writable { id } | StreamEvent::Stopped { id, .. }) = self.link.event(event, cx) {
+            self.writable.extend(self.exchanges.find(id));
+        }
+    }
+
+    fn woken(&mut self, slot: u32) {
+        self.woken.push(slot);
+    }
+
+    fn drive(&mut self, cx: &mut Cx<'_>) -> Next {
+        if self.link.closed {
+            self.lost();
+            return Next::Wait;
+        }
+        if self.established.is_none() {
+            self.open(cx);
+        }
+        while let Some(id) = self.link.next_readable() {
+            self.read(id, cx);
+        }
+        while let Some(slot) = self.woken.pop() {
+            self.resume(slot, cx);
+        }
+        let next = self.write(cx);
+        self.link.flush(cx);
+        next
+    }
+
+    fn phase(&mut self, _: Phase) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Client {
+    /// Nothing will be answered any more.
+    fn lost(&mut self) {
+        let commands = {
+            let mut waiting = self.queue.lock();
+            waiting.gone = true;
+            std::mem::take(&mut waiting.commands)
+        };
+        drop(commands);
+        self.exchanges = Slots::new();
+    }
+
+    /// Open a stream for each request that waits, as far as the server permits.
+    fn open(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            let command = {
+                let mut waiting = self.queue.lock();
+                if waiting.commands.is_empty() {
+                    return;
+                }
+                let Some(id) = cx.quic.streams().open(Dir::Bi) else {
+                    return; // an event will say when another stream is permitted
+                };
+                waiting.commands.pop_front().map(|command| (id, command))
+            };
+            let Some((id, Command { request, reply })) = command else {
+                return;
+            };
+            let (head, body) = request.into_parts();
+            let head = http::Request::from_parts(head, ());
+            let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
+            match self.link.h3.open_request(id.into(), &head, None, &mut encoded) {
+                Ok(()) => {
+                    let slot = self.exchanges.insert(
+                        id,
+                        Exchange {
+                            outgoing: Some(Outgoing::new(encoded, body, None)),
+                            reply: Some(reply),
+                            inbox: None,
+                        },
+                    );
+                    self.writable.push(slot);
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(Failure::Protocol(error.reason)));
+                    self.link.outcome(Err(error), cx);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        while self.has_room(id) {
+            let read = self.link.read(id, cx);
+            self.dispatch(cx);
+            if let Read::Failed(reason) = read
+                && let Some(slot) = self.exchanges.find(id)
+                && let Some(Exchange { reply, inbox, .. }) = self.exchanges.remove(slot)
+            {
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(Failure::Protocol(reason)));
+                }
+                if let Some(inbox) = inbox {
+                    inbox.fail(reason);
+                }
+            }
+            if read != Read::More {
+                return;
+            }
+        }
+    }
+
+    fn has_room(&mut self, id: StreamId) -> bool {
+        match self.exchanges.by_stream(id) {
+            Some(Exchange { inbox: Some(inbox), .. }) => inbox.has_room(),
+            _ => true,
+        }
+    }
+
+    fn dispatch(&mut self, cx: &mut Cx<'_>) {
+        while let Some(event) = self.link.h3.poll_event() {
+            match event {
+                H3Event::Response { stream, head, end } if !head.status().is_informational() => {
+                    self.answered(stream_id(stream), head, end, cx);
+                }
+                H3Event::Data { stream, data } => {
+                    if let Some(Exchange { inbox: Some(inbox), .. }) = self.exchanges.by_stream(stream_id(stream)) {
+                        inbox.push(data);
+                    }
+                }
+                H3Event::Trailers { stream, fields } => {
+                    if let Some(Exchange { inbox: Some(inbox), .. }) = self.exchanges.by_stream(stream_id(stream)) {
+                        inbox.end(Some(fields));
+                    }
+                }
+                H3Event::End { stream } => self.ended(stream_id(stream), cx),
+                H3Event::Reset { stream, code } => self.failed(stream_id(stream), code),
+                H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
+                _ => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, id: StreamId, head: http::Response<()>, end: bool, cx: &mut Cx<'_>) {
+        let Some(slot) = self.exchanges.find(id) else { return };
+        let Some((_, exchange)) = self.exchanges.get_mut(slot) else {
+            return;
+        };
+        let Some(reply) = exchange.reply.take() else { return };
+        let incoming = match end {
+            true => None,
+            false => {
+                let (inbox, incoming) = Inbox::new(cx.wakers.slot(slot).clone());
+                exchange.inbox = Some(inbox);
+                Some(incoming)
+            }
+        };
+        // Whoever asked may be gone; the dropped body then says so.
+        let _ = reply.send(Ok(head.map(|()| incoming)));
+        if end {
+            self.ended(id, cx);
+        }
+    }
+
+    /// The answer is complete.
+    fn ended(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let Some(slot) = self.exchanges.find(id) else { return };
+        let Some(Exchange { outgoing, inbox, .. }) = self.exchanges.remove(slot) else {
+            return;
+        };
+        if let Some(inbox) = inbox {
+            inbox.end(None);
+        }
+        if outgoing.is_some() {
+            // The server did not need the rest of the request (RFC 9114 section 4.1).
+            let _ = cx.quic.send_stream(id).reset(code(Code::NoError));
+        }
+        self.link.h3.finished(id.into());
+    }
+
+    fn failed(&mut self, id: StreamId, code: u64) {
+        let Some(slot) = self.exchanges.find(id) else { return };
+        let Some(Exchange { reply, inbox, .. }) = self.exchanges.remove(slot) else {
+            return;
+        };
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(Failure::Reset(format!("{code:#x}"))));
+        }
+        if let Some(inbox) = inbox {
+            inbox.fail("the server gave up on the answer");
+        }
+    }
+
+    /// A body to be sent has more, or a body that is read has room, or is not wanted any more.
+    fn resume(&mut self, slot: u32, cx: &mut Cx<'_>) {
+        let Some((id, exchange)) = self.exchanges.get(slot) else {
+            return;
+        };
+        let id = *id;
+        if exchange.outgoing.is_some() {
+            self.writable.push(slot);
+        }
+        match &exchange.inbox {
+            Some(inbox) if inbox.is_abandoned() => {
+                self.link.cancel(id, code(Code::RequestCancelled), cx);
+                self.exchanges.remove(slot);
+            }
+            Some(_) => self.read(id, cx),
+            None => {}
+        }
+    }
+
+    fn write(&mut self, cx: &mut Cx<'_>) -> Next {
+        for slot in std::mem::take(&mut self.writable) {
+            let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
+                continue;
+            };
+            let Some(outgoing) = &mut exchange.outgoing else {
+                continue;
+            };
+            let id = *id;
+            let mut context = Context::from_waker(cx.wakers.slot(slot));
+            match outgoing.write(&mut self.link.h3, cx.quic.send_stream(id), id, &mut context) {
+                Progress::More => self.writable.push(slot),
+                Progress::Blocked | Progress::Waiting => {}
+                // A server that wants no more of the request may still answer it.
+                Progress::Finished | Progress::Broken => exchange.outgoing = None,
+            }
+        }
+        match self.writable.is_empty() {
+            true => Next::Wait,
+            false => Next::Again,
+        }
     }
 }

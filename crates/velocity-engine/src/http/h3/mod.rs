@@ -1,8 +1,13 @@
-//! HTTP/3 (RFC 9114), which is also what `velocity/1` carries.
+//! HTTP/3 and `velocity/1`: the state machine of `velocity-h3` on the driver of [`crate::quic`].
 //!
-//! The framing is the h3 crate's; nothing outside this folder knows that. What is ours here is the
-//! transport under it and the driver that answers requests.
+//! - [`link`]: carries bytes between QUIC streams and the state machine
+//! - [`inbox`]: a body on its way in, with backpressure
+//! - [`outgoing`]: a message on its way out
+//! - [`server`], [`client`]: the two applications made of these
 
 pub mod client;
+mod inbox;
+mod link;
+mod outgoing;
 pub mod server;
-mod transport;
+mod slots;

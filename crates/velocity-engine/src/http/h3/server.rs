@@ -1,181 +1,548 @@
 //! Answering requests over `h3` and `velocity/1`: QUIC connection → requests → [`Service`].
+//!
+//! A request is an [`Exchange`] in a slot. Its handler is polled where its head was read; most
+//! answers are on their way before the next packet is looked at. Those that have to wait are polled
+//! again when the waker of their slot calls.
+//!
+//! # The way down
+//! When the server drains, a first GOAWAY says that the end is near without refusing anything; a round
+//! trip later, when requests that were already on their way have come in, a second one names the first
+//! stream that will not be answered (RFC 9114 section 5.2). The connection is closed once everything
+//! is sent and acknowledged, or when the peer has been silent for [`SILENCE`].
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use h3::error::{Code, StreamError};
-use h3::server::{RequestResolver, RequestStream};
-use http_body::Frame;
-use tokio_util::task::TaskTracker;
+use bytes::BytesMut;
+use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
+use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority};
 use velocity_tls::Facts;
 
-use super::transport::{Connection, RecvStream};
-use crate::http::Body;
+use super::inbox::Inbox;
+use super::link::{Link, Read, stream_id};
+use super::outgoing::{Outgoing, Progress, code};
+use super::slots::Slots;
+use crate::access::Access;
 use crate::http::tcp::{log_failure, log_handshake};
+use crate::http::{Body, Request, Response};
 use crate::log::{self, Level};
+use crate::metrics::Session;
 use crate::plan::Limits;
-use crate::service::Service;
+use crate::quic::{Application, Cx, Host, Next};
+use crate::service::{Service, plain};
 use crate::session::Peer;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{HANDSHAKE_GRACE, Phase};
 
 /// How long a server that stops waits for a peer that owes it nothing but acknowledgements.
 const SILENCE: Duration = Duration::from_secs(8);
+/// Least time between the two GOAWAY frames: a round trip may be shorter than a client's event loop.
+const NOTICE: Duration = Duration::from_millis(25);
+/// Room for the head of a usual answer, in bytes.
+const HEAD_CAPACITY: usize = 320;
+/// The largest ID of a request stream (RFC 9114 section 5.2).
+const MAX_STREAM: u64 = (1 << 62) - 4;
+/// Handshakes under way above which clients must prove their address first (RFC 9000 section 8.1.2).
+const VALIDATE_ABOVE: usize = 1000;
+/// Unacknowledged data kept for one connection, between what a small answer needs and 40 MB/s at 100 ms.
+const SEND_WINDOW: std::ops::RangeInclusive<u64> = (128 << 10)..=(4 << 20);
 
-/// Serve one connection to its end.
-pub async fn serve(incoming: quinn::Incoming, service: Service, limits: Limits, shutdown: Shutdown) {
-    let remote = incoming.remote_address();
-    let within = Duration::from_millis(limits.handshake_timeout_ms);
-    let connection = match incoming.accept() {
-        Ok(connecting) => match shutdown.handshake(within, Box::pin(connecting)).await {
-            Some(Ok(connection)) => connection,
-            Some(Err(error)) => return log_failure(remote, &error.to_string()),
-            None => return log_failure(remote, "the handshake took too long"),
-        },
-        Err(error) => return log_failure(remote, &error.to_string()),
-    };
-    let facts = connection
-        .handshake_data()
-        .and_then(|data| data.downcast::<Facts>().ok())
-        .unwrap_or_default();
-    let peer = Arc::new(Peer::new(remote, *facts));
-    log_handshake(&peer);
-    if let Err(error) = Box::pin(requests(connection, &peer, service, limits, shutdown)).await
-        && log::enabled(Level::Debug)
-    {
-        let fields = [("connection_id", peer.id.into()), ("reason", error.to_string().into())];
-        log::record(Level::Debug, "velocity::server", "connection_ended", "", &fields);
-    }
+/// Admits connections to one listener.
+pub struct Hosting {
+    pub service: Arc<Service>,
 }
 
-async fn requests(
-    quic: quinn::Connection,
-    peer: &Arc<Peer>,
-    service: Service,
-    limits: Limits,
-    mut shutdown: Shutdown,
-) -> Result<(), h3::error::ConnectionError> {
-    // Field sections plus frame headers and a little GREASE.
-    let max_head = limits.max_header_bytes as usize + 4096;
-    let (transport, unacknowledged) = Connection::new(quic.clone(), max_head);
-    let mut connection = h3::server::builder()
-        .max_field_section_size(limits.max_header_bytes.into())
-        .send_grease(false)
-        .build::<_, Bytes>(transport)
-        .await?;
-    let tasks = TaskTracker::new();
-    let spawn = |resolver| drop(tasks.spawn(request(resolver, peer.clone(), service.clone())));
+impl Host for Hosting {
+    type Application = Connection;
 
-    {
-        // Pinned over the loop: a request must not pay for watching the shutdown.
-        let mut draining = pin!(shutdown.draining());
-        loop {
-            tokio::select! {
-                accepted = connection.accept() => match accepted? {
-                    Some(resolver) => spawn(resolver),
-                    None => break,
-                },
-                () = draining.as_mut() => {
-                    // GOAWAY names the first stream that will not be answered (RFC 9114 section 5.2). The
-                    // h3 crate counts from the last one accepted, so 1 leaves every one under way whole.
-                    connection.shutdown(1).await?;
-                    break;
-                },
-            }
-        }
-    }
-    tasks.close();
-    let finished = async {
-        tasks.wait().await;
-        tokio::select! {
-            () = unacknowledged.settled() => {},
-            () = silence(&quic) => {},
-        }
-    };
-    let mut finished = pin!(finished);
-    let mut aborted = pin!(shutdown.aborted());
-    loop {
-        tokio::select! {
-            () = finished.as_mut() => break,
-            () = aborted.as_mut() => break,
-            // Requests that were on their way when GOAWAY left.
-            accepted = connection.accept() => match accepted {
-                Ok(Some(resolver)) => spawn(resolver),
-                Ok(None) => {
-                    finished.as_mut().await;
-                    break;
-                }
-                // The peer has closed: nobody is left to read the rest.
-                Err(_) => break,
-            },
-        }
-    }
-    quic.close(quinn::VarInt::from_u32(0x100), b""); // H3_NO_ERROR
-    Ok(())
-}
-
-/// Wait until the peer has sent nothing for [`SILENCE`]: it will not acknowledge anything any more.
-async fn silence(quic: &quinn::Connection) {
-    loop {
-        let before = quic.stats().udp_rx.datagrams;
-        tokio::time::sleep(SILENCE).await;
-        if quic.stats().udp_rx.datagrams == before {
-            return;
-        }
-    }
-}
-
-async fn request(resolver: RequestResolver<Connection, Bytes>, peer: Arc<Peer>, service: Service) {
-    // What cannot be resolved was already answered by the h3 crate with the right error.
-    let Ok((request, stream)) = resolver.resolve_request().await else {
-        return;
-    };
-    let (mut send, receive) = stream.split();
-    let request = request.map(|()| Body::stream(Received(receive)));
-    let (response, mut access) = service.answer(&peer, request).await;
-    let (head, body) = response.into_parts();
-    if send.send_response(http::Response::from_parts(head, ())).await.is_err() {
-        return;
-    }
-    let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|cx| http_body::Body::poll_frame(body.as_mut(), cx)).await {
-        let Ok(frame) = frame else {
-            send.stop_stream(Code::H3_INTERNAL_ERROR);
-            return;
-        };
-        if let Ok(data) = frame.into_data() {
-            let len = data.len();
-            if send.send_data(data).await.is_err() {
-                return;
-            }
-            access.sent(len);
-        }
-    }
-    if send.finish().await.is_ok() {
-        access.complete();
-    }
-}
-
-/// A request body from h3 as one of ours.
-struct Received(RequestStream<RecvStream, Bytes>);
-
-impl http_body::Body for Received {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(match ready!(self.0.poll_recv_data(cx)) {
-            Ok(Some(mut data)) => Some(Ok(Frame::data(data.copy_to_bytes(data.remaining())))),
-            Ok(None) => None,
-            Err(error) => Some(Err(io_error(error))),
+    fn admit(&mut self, remote: SocketAddr) -> Option<Connection> {
+        let limits = self.service.snapshot.load().limits.clone();
+        let session = Session::open(&self.service.metrics, limits.max_sessions)?;
+        let deadline = Instant::now() + Duration::from_millis(limits.handshake_timeout_ms);
+        Some(Connection {
+            remote,
+            service: self.service.clone(),
+            limits,
+            _session: session,
+            stage: Stage::Handshake { deadline },
         })
     }
+
+    fn validate(&self, handshakes: usize) -> bool {
+        handshakes > VALIDATE_ABOVE
+    }
+
+    fn failed(&mut self, remote: SocketAddr, reason: &ConnectionError) {
+        log_failure(remote, &reason.to_string());
+    }
 }
 
-fn io_error(error: StreamError) -> io::Error {
-    io::Error::other(error)
+/// One connection, from the first packet.
+pub struct Connection {
+    remote: SocketAddr,
+    service: Arc<Service>,
+    limits: Limits,
+    _session: Session,
+    stage: Stage,
+}
+
+enum Stage {
+    Handshake { deadline: Instant },
+    Open(Box<Open>),
+    Closed,
+}
+
+impl Application for Connection {
+    fn event(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match (&mut self.stage, event) {
+            (Stage::Handshake { .. }, Event::Connected) => {
+                let facts = cx.quic.crypto_session().handshake_data();
+                let facts = facts.and_then(|data| data.downcast::<Facts>().ok()).unwrap_or_default();
+                let peer = Arc::new(Peer::new(self.remote, *facts));
+                log_handshake(&peer);
+                self.stage = Stage::Open(Box::new(Open::new(peer, self.service.clone(), &self.limits)));
+            }
+            (Stage::Handshake { .. }, Event::ConnectionLost { reason }) => {
+                log_failure(self.remote, &reason.to_string());
+                self.stage = Stage::Closed;
+            }
+            (Stage::Open(open), Event::ConnectionLost { reason }) => {
+                open.log_end(&reason.to_string());
+                self.stage = Stage::Closed;
+            }
+            (Stage::Open(open), event) => open.event(event, cx),
+            // Early data is not offered: streams come after the handshake.
+            (Stage::Handshake { .. } | Stage::Closed, _) => {}
+        }
+    }
+
+    fn woken(&mut self, slot: u32) {
+        if let Stage::Open(open) = &mut self.stage {
+            open.woken.push(slot);
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Cx<'_>) -> Next {
+        match &mut self.stage {
+            Stage::Handshake { deadline } if *deadline <= cx.now => {
+                log_failure(self.remote, "the handshake took too long");
+                cx.quic.close(cx.now, VarInt::from_u32(0), bytes::Bytes::new());
+                self.stage = Stage::Closed;
+            }
+            Stage::Handshake { .. } | Stage::Closed => {}
+            Stage::Open(open) => {
+                let next = open.drive(cx);
+                if open.link.closed {
+                    self.stage = Stage::Closed;
+                }
+                return next;
+            }
+        }
+        Next::Wait
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        match &mut self.stage {
+            Stage::Handshake { deadline } => *deadline = (*deadline).min(Instant::now() + HANDSHAKE_GRACE),
+            Stage::Open(open) if phase == Phase::Draining => open.way_down = WayDown::Announce,
+            Stage::Open(_) => self.stage = Stage::Closed, // aborted: the driver closes
+            Stage::Closed => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Handshake { deadline } => Some(*deadline),
+            Stage::Open(open) => match open.way_down {
+                WayDown::Announced { at } => Some(at),
+                WayDown::Settling { look, .. } => Some(look),
+                WayDown::No | WayDown::Announce => None,
+            },
+            Stage::Closed => None,
+        }
+    }
+}
+
+/// How far the way down has been gone.
+enum WayDown {
+    No,
+    /// The first GOAWAY is due.
+    Announce,
+    /// The second is due `at`.
+    Announced {
+        at: Instant,
+    },
+    /// Nothing new is accepted. `look` again whether the peer has said anything since it had sent
+    /// `datagrams`.
+    Settling {
+        look: Instant,
+        datagrams: u64,
+    },
+}
+
+/// A connection that carries requests.
+struct Open {
+    peer: Arc<Peer>,
+    service: Arc<Service>,
+    link: Link,
+    exchanges: Slots<Exchange>,
+    woken: Vec<u32>,
+    /// Exchanges that can write, in no order.
+    writable: Vec<u32>,
+    /// The first request stream that has not been seen yet.
+    next_stream: u64,
+    way_down: WayDown,
+}
+
+struct Exchange {
+    /// Where its body goes; `None` when it is complete, or nobody wants it.
+    inbox: Option<Inbox>,
+    /// Whether the whole request has been read.
+    received: bool,
+    state: State,
+    priority: Priority,
+}
+
+type Answer = Pin<Box<dyn Future<Output = (Response, Access)> + Send>>;
+
+enum State {
+    Handling(Answer),
+    Sending(Outgoing),
+    Done,
+}
+
+impl Open {
+    fn new(peer: Arc<Peer>, service: Arc<Service>, limits: &Limits) -> Self {
+        let config = Config {
+            max_field_section_size: limits.max_header_bytes.into(),
+            ..Config::default()
+        };
+        Self {
+            peer,
+            service,
+            link: Link::new(Machine::server(config)),
+            exchanges: Slots::new(),
+            woken: Vec::new(),
+            writable: Vec::new(),
+            next_stream: 0,
+            way_down: WayDown::No,
+        }
+    }
+
+    fn event(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match self.link.event(event, cx) {
+            Some(StreamEvent::Writable { id }) => self.writable.extend(self.exchanges.find(id)),
+            Some(StreamEvent::Stopped { id, .. }) => {
+                // Nobody wants the answer: its handler is dropped where it stands.
+                if let Some(slot) = self.exchanges.find(id) {
+                    self.abort(slot, Code::RequestCancelled, cx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Cx<'_>) -> Next {
+        while let Some(id) = self.link.next_readable() {
+            self.read(id, cx);
+        }
+        while let Some(slot) = self.woken.pop() {
+            self.resume(slot, cx);
+        }
+        let next = self.write(cx);
+        self.descend(cx);
+        self.link.flush(cx);
+        next
+    }
+
+    /// Read a stream for as long as there is something, and room for it.
+    fn read(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        while self.has_room(id) {
+            let read = self.link.read(id, cx);
+            self.dispatch(cx);
+            if let Read::Failed(reason) = read
+                && let Some(slot) = self.exchanges.find(id)
+                && let Some(exchange) = self.exchanges.remove(slot)
+                && let Some(inbox) = exchange.inbox
+            {
+                inbox.fail(reason);
+            }
+            if read != Read::More {
+                return;
+            }
+        }
+    }
+
+    /// Whether somebody wants what `id` brings. If not, its slot is woken when somebody does.
+    fn has_room(&mut self, id: StreamId) -> bool {
+        match self.exchanges.by_stream(id) {
+            Some(Exchange { inbox: Some(inbox), .. }) => inbox.has_room(),
+            Some(exchange) => exchange.received,
+            None => true,
+        }
+    }
+
+    /// Act on what the state machine has found.
+    fn dispatch(&mut self, cx: &mut Cx<'_>) {
+        while let Some(event) = self.link.h3.poll_event() {
+            match event {
+                H3Event::Request {
+                    stream,
+                    head,
+                    priority,
+                    end,
+                } => self.begin(stream_id(stream), head, priority, end, cx),
+                H3Event::TooLarge { stream } => self.refuse(stream_id(stream), cx),
+                H3Event::Data { stream, data } => {
+                    if let Some(inbox) = self.inbox(stream) {
+                        inbox.push(data);
+                    }
+                }
+                H3Event::Trailers { stream, fields } => {
+                    if let Some(inbox) = self.inbox(stream) {
+                        inbox.end(Some(fields));
+                    }
+                }
+                H3Event::End { stream } => self.received(stream, |inbox| inbox.end(None)),
+                H3Event::Reset { stream, .. } => {
+                    self.received(stream, |inbox| inbox.fail("the client cancelled the request"));
+                }
+                H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
+                H3Event::Priority { stream, priority } => {
+                    let id = stream_id(stream);
+                    if let Some(exchange) = self.exchanges.by_stream(id) {
+                        exchange.priority = priority;
+                        let _ = cx.quic.send_stream(id).set_priority(rank(id, priority));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn inbox(&mut self, stream: u64) -> Option<&Inbox> {
+        self.exchanges.by_stream(stream_id(stream))?.inbox.as_ref()
+    }
+
+    /// No more of a request will come.
+    fn received(&mut self, stream: u64, end: impl FnOnce(&Inbox)) {
+        if let Some(exchange) = self.exchanges.by_stream(stream_id(stream)) {
+            exchange.received = true;
+            if let Some(inbox) = exchange.inbox.take() {
+                end(&inbox);
+            }
+        }
+    }
+
+    /// A request has come.
+    fn begin(&mut self, id: StreamId, head: http::Request<()>, priority: Priority, end: bool, cx: &mut Cx<'_>) {
+        let (inbox, body) = match end {
+            true => (None, Body::Empty),
+            false => {
+                let slot = self.exchanges.next();
+                let (inbox, incoming) = Inbox::new(cx.wakers.slot(slot).clone());
+                (Some(inbox), Body::stream(incoming))
+            }
+        };
+        let (service, peer) = (self.service.clone(), self.peer.clone());
+        let request: Request = head.map(|()| body);
+        let answer: Answer = Box::pin(async move { service.answer(&peer, request).await });
+        let slot = self.insert(
+            id,
+            Exchange {
+                inbox,
+                received: end,
+                state: State::Handling(answer),
+                priority,
+            },
+        );
+        self.handle(slot, cx);
+    }
+
+    /// A request came whose head is too large to be looked at (RFC 6585 section 5).
+    fn refuse(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let response = plain(status, "the request header fields are too large\n");
+        let slot = self.insert(
+            id,
+            Exchange {
+                inbox: None,
+                received: false,
+                state: State::Done,
+                priority: Priority::default(),
+            },
+        );
+        self.send(slot, response, None, cx);
+    }
+
+    fn insert(&mut self, id: StreamId, exchange: Exchange) -> u32 {
+        self.next_stream = self.next_stream.max(u64::from(id) + 4);
+        self.exchanges.insert(id, exchange)
+    }
+
+    /// The waker of `slot` has called: its handler, its body, or the reader of its request.
+    fn resume(&mut self, slot: u32, cx: &mut Cx<'_>) {
+        let Some((id, exchange)) = self.exchanges.get(slot) else {
+            return;
+        };
+        let (id, wants_more) = (*id, exchange.inbox.is_some());
+        match exchange.state {
+            State::Handling(_) => self.handle(slot, cx),
+            State::Sending(_) => self.writable.push(slot),
+            State::Done => {}
+        }
+        if wants_more {
+            self.read(id, cx);
+        }
+    }
+
+    /// Let a handler run as far as it gets.
+    fn handle(&mut self, slot: u32, cx: &mut Cx<'_>) {
+        let Some((_, exchange)) = self.exchanges.get_mut(slot) else {
+            return;
+        };
+        let State::Handling(answer) = &mut exchange.state else {
+            return;
+        };
+        if let Poll::Ready((response, access)) = answer.as_mut().poll(&mut Context::from_waker(cx.wakers.slot(slot))) {
+            self.send(slot, response, Some(access), cx);
+        }
+    }
+
+    fn send(&mut self, slot: u32, response: Response, access: Option<Access>, cx: &mut Cx<'_>) {
+        let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
+            return;
+        };
+        let id = *id;
+        let (head, body) = response.into_parts();
+        let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
+        let outcome = self.link.h3.respond(id.into(), &head, &mut encoded);
+        if matches!(body, Body::File(_) | Body::Stream(_)) || exchange.priority != Priority::default() {
+            let _ = cx.quic.send_stream(id).set_priority(rank(id, exchange.priority));
+        }
+        exchange.state = State::Sending(Outgoing::new(encoded, body, access));
+        match self.link.outcome(outcome, cx) {
+            true => self.writable.push(slot),
+            false => drop(self.exchanges.remove(slot)),
+        }
+    }
+
+    /// Give every answer that can be written its turn, the most urgent first (RFC 9218 section 10).
+    fn write(&mut self, cx: &mut Cx<'_>) -> Next {
+        if self.writable.is_empty() {
+            return Next::Wait;
+        }
+        // What the path can carry in two round trips, so that a slow reader holds little.
+        let window = cx.quic.congestion_state().window();
+        cx.quic
+            .set_send_window((2 * window).clamp(*SEND_WINDOW.start(), *SEND_WINDOW.end()));
+        let mut turn = std::mem::take(&mut self.writable);
+        if turn.len() > 1 {
+            turn.sort_unstable_by_key(|&slot| match self.exchanges.get(slot) {
+                Some((id, exchange)) => (exchange.priority.urgency, exchange.priority.incremental, *id),
+                None => (u8::MAX, true, StreamId::from(VarInt::MAX)),
+            });
+            turn.dedup();
+        }
+        for slot in turn.drain(..) {
+            let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
+                continue;
+            };
+            let State::Sending(outgoing) = &mut exchange.state else {
+                continue;
+            };
+            let id = *id;
+            let mut context = Context::from_waker(cx.wakers.slot(slot));
+            match outgoing.write(&mut self.link.h3, cx.quic.send_stream(id), id, &mut context) {
+                Progress::More => self.writable.push(slot),
+                Progress::Blocked | Progress::Waiting => {}
+                Progress::Finished => self.finish(slot, cx),
+                Progress::Broken => self.abort(slot, Code::InternalError, cx),
+            }
+        }
+        if self.writable.is_empty() {
+            self.writable = turn; // keeps its capacity
+            return Next::Wait;
+        }
+        Next::Again
+    }
+
+    /// An answer is handed over.
+    fn finish(&mut self, slot: u32, cx: &mut Cx<'_>) {
+        if let Some((id, exchange)) = self.exchanges.get(slot) {
+            let id = *id;
+            if !exchange.received {
+                // RFC 9114 section 4.1: the answer did not need the rest of the request.
+                let _ = cx.quic.recv_stream(id).stop(code(Code::NoError));
+                self.link.h3.abandon(id.into());
+            }
+            self.link.h3.finished(id.into());
+        }
+        self.exchanges.remove(slot);
+    }
+
+    fn abort(&mut self, slot: u32, why: Code, cx: &mut Cx<'_>) {
+        if let Some((id, _)) = self.exchanges.get(slot) {
+            self.link.cancel(*id, code(why), cx);
+        }
+        self.exchanges.remove(slot);
+    }
+
+    /// The next step of the way down, if its time has come.
+    fn descend(&mut self, cx: &mut Cx<'_>) {
+        match self.way_down {
+            WayDown::Announce => {
+                let outcome = self.link.h3.goaway(MAX_STREAM);
+                self.link.outcome(outcome, cx);
+                let at = cx.now + cx.quic.rtt().max(NOTICE);
+                self.way_down = WayDown::Announced { at };
+            }
+            WayDown::Announced { at } if at <= cx.now => {
+                let outcome = self.link.h3.goaway(self.next_stream);
+                self.link.outcome(outcome, cx);
+                self.way_down = WayDown::settling(cx);
+                self.descend(cx);
+            }
+            WayDown::Settling { look, datagrams } if self.exchanges.is_empty() => {
+                let silent = look <= cx.now && datagrams == cx.quic.stats().udp_rx.datagrams;
+                if silent || self.link.is_settled(cx) {
+                    self.link.close(code(Code::NoError), "", cx);
+                } else if look <= cx.now {
+                    self.way_down = WayDown::settling(cx);
+                }
+            }
+            WayDown::Settling { look, .. } if look <= cx.now => self.way_down = WayDown::settling(cx),
+            WayDown::No | WayDown::Announced { .. } | WayDown::Settling { .. } => {}
+        }
+    }
+
+    fn log_end(&self, reason: &str) {
+        if log::enabled(Level::Debug) {
+            let fields = [("connection_id", self.peer.id.into()), ("reason", reason.into())];
+            log::record(Level::Debug, "velocity::server", "connection_ended", "", &fields);
+        }
+    }
+}
+
+impl WayDown {
+    fn settling(cx: &Cx<'_>) -> Self {
+        WayDown::Settling {
+            look: cx.now + SILENCE,
+            datagrams: cx.quic.stats().udp_rx.datagrams,
+        }
+    }
+}
+
+/// RFC 9218 as quinn-proto's stream priority: higher goes first, equal ones share. Within one urgency,
+/// answers that are useless in parts go one after the other, in the order they were asked for; then
+/// those that are not share what is left (section 10).
+fn rank(id: StreamId, priority: Priority) -> i32 {
+    const LEVEL: i32 = 1 << 24;
+    let place = match priority.incremental {
+        true => LEVEL - 1,
+        false => (id.index() % (LEVEL as u64 - 1)) as i32,
+    };
+    (3 - i32::from(priority.urgency)) * LEVEL - place
 }
