@@ -71,7 +71,8 @@ def over_http2(port: int, begun: threading.Barrier, go_on: threading.Event) -> l
 def over_http3(port: int, begun: threading.Barrier, go_on: threading.Event, alpn: str) -> list[Body]:
     async def conversation() -> list[Body]:
         async with http3.Http3.open(port, alpn=alpn) as connection:
-            streams = [connection.send("/small.bin") for _ in range(H3_STREAMS)]
+            # Incremental (RFC 9218 section 4.2), or one would come after the other.
+            streams = [connection.send("/small.bin", fields=[("priority", "u=3, i")]) for _ in range(H3_STREAMS)]
 
             def hold() -> None:
                 # Blocking the loop is the one way to make this client stop taking what is sent.

@@ -191,6 +191,8 @@ struct Open {
     woken: Vec<u32>,
     /// Exchanges that can write, in no order.
     writable: Vec<u32>,
+    /// Exchanges that could not when they tried.
+    blocked: Vec<u32>,
     /// The first request stream that has not been seen yet.
     next_stream: u64,
     way_down: WayDown,
@@ -203,6 +205,16 @@ struct Exchange {
     received: bool,
     state: State,
     priority: Priority,
+    /// Turns it has had.
+    turns: u32,
+}
+
+impl Exchange {
+    /// Smaller comes first. Of answers that are of use in parts, the one that had the fewest turns.
+    fn order(&self, id: StreamId) -> (u8, bool, u32, StreamId) {
+        let turns = if self.priority.incremental { self.turns } else { 0 };
+        (self.priority.urgency, self.priority.incremental, turns, id)
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = (Response, Access)> + Send>>;
@@ -226,6 +238,7 @@ impl Open {
             exchanges: Slots::new(),
             woken: Vec::new(),
             writable: Vec::new(),
+            blocked: Vec::new(),
             next_stream: 0,
             way_down: WayDown::No,
         }
@@ -233,7 +246,9 @@ impl Open {
 
     fn event(&mut self, event: Event, cx: &mut Cx<'_>) {
         match self.link.event(event, cx) {
-            Some(StreamEvent::Writable { id }) => self.writable.extend(self.exchanges.find(id)),
+            // There is room again, perhaps for all: the most urgent one is to have it, not the one
+            // that happened to be told.
+            Some(StreamEvent::Writable { .. }) => self.writable.append(&mut self.blocked),
             Some(StreamEvent::Stopped { id, .. }) => {
                 // Nobody wants the answer: its handler is dropped where it stands.
                 if let Some(slot) = self.exchanges.find(id) {
@@ -356,6 +371,7 @@ impl Open {
                 received: end,
                 state: State::Handling(answer),
                 priority,
+                turns: 0,
             },
         );
         self.handle(slot, cx);
@@ -372,6 +388,7 @@ impl Open {
                 received: false,
                 state: State::Done,
                 priority: Priority::default(),
+                turns: 0,
             },
         );
         self.send(slot, response, None, cx);
@@ -440,11 +457,9 @@ impl Open {
             .set_send_window((2 * window).clamp(*SEND_WINDOW.start(), *SEND_WINDOW.end()));
         let mut turn = std::mem::take(&mut self.writable);
         if turn.len() > 1 {
-            turn.sort_unstable_by_key(|&slot| match self.exchanges.get(slot) {
-                Some((id, exchange)) => (exchange.priority.urgency, exchange.priority.incremental, *id),
-                None => (u8::MAX, true, StreamId::from(VarInt::MAX)),
-            });
+            turn.sort_unstable();
             turn.dedup();
+            turn.sort_unstable_by_key(|&slot| self.exchanges.get(slot).map(|(id, exchange)| exchange.order(*id)));
         }
         for slot in turn.drain(..) {
             let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
@@ -454,10 +469,12 @@ impl Open {
                 continue;
             };
             let id = *id;
+            exchange.turns += 1;
             let mut context = Context::from_waker(cx.wakers.slot(slot));
             match outgoing.write(&mut self.link.h3, cx.quic.send_stream(id), id, &mut context) {
                 Progress::More => self.writable.push(slot),
-                Progress::Blocked | Progress::Waiting => {}
+                Progress::Blocked => self.blocked.push(slot),
+                Progress::Waiting => {}
                 Progress::Finished => self.finish(slot, cx),
                 Progress::Broken => self.abort(slot, Code::InternalError, cx),
             }
