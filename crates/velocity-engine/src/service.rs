@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::{ALT_SVC, DATE, HOST, SERVER};
 use http::{HeaderValue, StatusCode};
 
 use crate::access::Access;
-use crate::http::{Body, Request, Response};
+use crate::http::{Body, Request, Response, prepared};
 use crate::metrics::Metrics;
 use crate::session::Peer;
 use crate::snapshot::Snapshot;
+
+/// What `Server` says (RFC 9110 section 10.2.4).
+const NAME: &str = "velocity";
 
 /// Shared by all connections of one listener.
 #[derive(Clone)]
@@ -25,6 +29,20 @@ pub struct Service {
 }
 
 impl Service {
+    /// Answer a request at once, if all of the answer is in memory. For protocols that can write a
+    /// [`Prepared`](crate::http::Prepared) answer; they add [`common_lines`].
+    pub fn ready(&self, peer: &Arc<Peer>, parts: &http::request::Parts) -> Option<(Response, Access)> {
+        let snapshot = self.snapshot.load();
+        let host = host(parts);
+        if !has_one_host(parts) {
+            return None;
+        }
+        let prepared = snapshot.site(without_port(host))?.ready(parts)?;
+        let mut access = Access::begin(&self.metrics, peer, parts, host, snapshot.access_log);
+        access.status(StatusCode::OK);
+        Some((Response::new(Body::Prepared(prepared)), access))
+    }
+
     /// Answer one request. The [`Access`] must live until the body is sent.
     pub async fn answer(&self, peer: &Arc<Peer>, request: Request) -> (Response, Access) {
         let snapshot = self.snapshot.load_full();
@@ -50,7 +68,7 @@ impl Service {
 
         let headers = response.headers_mut();
         headers.insert(DATE, date());
-        headers.insert(SERVER, HeaderValue::from_static("velocity"));
+        headers.insert(SERVER, HeaderValue::from_static(NAME));
         if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic()) {
             headers.insert(ALT_SVC, value.clone());
         }
@@ -104,6 +122,19 @@ fn without_port(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     }
+}
+
+/// The fields that every answer carries, as QPACK lines, made once a second a thread.
+pub fn common_lines() -> Bytes {
+    thread_local!(static LAST: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) });
+    let date = date();
+    LAST.with_borrow_mut(|(of, lines)| {
+        if *of != date {
+            *lines = prepared::encode([("date", date.as_bytes()), ("server", NAME.as_bytes())].into_iter());
+            *of = date;
+        }
+        lines.clone()
+    })
 }
 
 /// The present second as IMF-fixdate (RFC 9110 section 6.6.1), formatted once a second a thread.

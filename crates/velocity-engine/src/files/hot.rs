@@ -1,20 +1,23 @@
 //! Small hot files in memory, with everything an answer needs made once.
 //!
 //! An entry is only as good as the file it was read from: each use compares the identity of that
-//! file, which is one system call. Nothing is served stale, and nothing has to watch the disk.
+//! file, which is one system call for all requests of a batch ([`batch`]). Nothing is served stale, and
+//! nothing has to watch the disk.
 
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::coding::Accepted;
 use super::conditional::Validators;
 use super::root::{Identity, Root};
+use crate::http::Prepared;
+use crate::net::batch;
 
 /// Keys longer than this are not kept.
 const MAX_KEY: usize = 512;
@@ -24,20 +27,33 @@ const OVERHEAD: u64 = 1024;
 /// A representation in memory.
 pub struct Entry {
     pub validators: Validators,
-    /// The header section of a 200 answer, Content-Length included.
-    pub head: HeaderMap,
-    pub content: Bytes,
+    /// A 200 answer, Content-Length included.
+    pub answer: Arc<Prepared>,
     /// Every file this came from: the one of the URL, and the coded sibling if there is one.
     pub sources: Vec<(Vec<u8>, Identity)>,
     /// Names that come before these, and that nothing had.
     pub absent: Vec<Vec<u8>>,
     /// Before the sources were looked at.
     pub seen: SystemTime,
+    /// The last batch of packets in which it was found current.
+    pub vouched: AtomicU64,
 }
 
 impl Entry {
     /// Whether every source is what it was, and nothing has come before them.
     pub fn is_current(&self, root: &Root) -> bool {
+        let batch = batch::current().map_or(0, NonZeroU64::get);
+        if batch != 0 && self.vouched.load(Ordering::Relaxed) == batch {
+            return true;
+        }
+        let current = self.look(root);
+        if current {
+            self.vouched.store(batch, Ordering::Relaxed);
+        }
+        current
+    }
+
+    fn look(&self, root: &Root) -> bool {
         let unchanged = |(relative, identity): &(Vec<u8>, _)| root.identity(relative).as_ref() == Some(identity);
         self.sources.iter().all(unchanged) && self.absent.iter().all(|name| root.identity(name).is_none())
     }
@@ -76,7 +92,7 @@ struct Size;
 
 impl Weighter<Key, Arc<Entry>> for Size {
     fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
-        OVERHEAD + key.path.len() as u64 + entry.content.len() as u64
+        OVERHEAD + key.path.len() as u64 + entry.answer.content().len() as u64
     }
 }
 

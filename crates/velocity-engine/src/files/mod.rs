@@ -23,13 +23,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RANGE, VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, LOCATION, RANGE, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -45,7 +47,7 @@ use self::path::{Refusal, SitePath};
 use self::range::Ranges;
 use self::root::{Found, Identity, Root};
 use crate::error::Result;
-use crate::http::{Body, Response};
+use crate::http::{Body, Prepared, Response};
 use crate::plan;
 use crate::service::plain;
 
@@ -112,6 +114,21 @@ impl Files {
             coding: Arc::new(Semaphore::new(processors)),
             streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
         })))
+    }
+
+    /// The whole answer to a plain GET, if it is in memory and nothing about it depends on the request.
+    pub fn ready(&self, request: &Parts) -> Option<Arc<Prepared>> {
+        let conditional = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE];
+        if request.method != Method::GET || conditional.iter().any(|name| request.headers.contains_key(name)) {
+            return None;
+        }
+        let site = &self.0;
+        let accepted = match site.compress {
+            true => Accepted::of(&request.headers),
+            false => Accepted::default(),
+        };
+        let entry = site.hot.get(request.uri.path(), accepted, &site.root)?;
+        Some(entry.answer.clone())
     }
 
     /// Answer a request. What is in memory is answered without waiting for anything.
@@ -316,11 +333,11 @@ impl Site {
         finish_head(&mut head, &validators, Some(content.len() as u64));
         let entry = Arc::new(Entry {
             validators,
-            head,
-            content,
+            answer: Arc::new(Prepared::new(head, content)),
             sources,
             absent: ask.absent,
             seen: ask.seen,
+            vouched: AtomicU64::new(0),
         });
         self.hot.insert(ask.url, ask.accepted, entry.clone());
         from_memory(&entry, ask.request)
@@ -481,10 +498,11 @@ fn finish_head(head: &mut HeaderMap, validators: &Validators, len: Option<u64>) 
 }
 
 fn from_memory(entry: &Entry, request: &Parts) -> Response {
-    let len = entry.content.len() as u64;
-    respond_ranges(entry.head.clone(), &entry.validators, request, len, |range| {
+    let content = entry.answer.content();
+    let len = content.len() as u64;
+    respond_ranges(entry.answer.head().clone(), &entry.validators, request, len, |range| {
         // Within bounds: ranges are cut to the length before they come here.
-        entry.content.slice(range.start as usize..range.end as usize).into()
+        content.slice(range.start as usize..range.end as usize).into()
     })
 }
 

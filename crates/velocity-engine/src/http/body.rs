@@ -15,6 +15,8 @@ use http_body::{Frame, SizeHint};
 use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
+use super::Prepared;
+
 /// What a transport reads from a file at once. Large enough to fill a GSO batch and several TLS
 /// records, small enough for a thousand downloads.
 pub const FILE_CHUNK: usize = 64 * 1024;
@@ -28,6 +30,8 @@ pub enum Body {
     #[default]
     Empty,
     Memory(Bytes),
+    /// With a head that the transport knows how to write; the response has no fields of its own.
+    Prepared(Arc<Prepared>),
     File(FileSlice),
     Stream(BoxBody),
 }
@@ -60,6 +64,7 @@ impl Body {
         match self {
             Body::Empty => Some(0),
             Body::Memory(bytes) => Some(bytes.len() as u64),
+            Body::Prepared(answer) => Some(answer.content().len() as u64),
             Body::File(slice) => Some(slice.left),
             Body::Stream(body) => body.size_hint().exact(),
         }
@@ -98,6 +103,10 @@ impl http_body::Body for Body {
                 *self = Body::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Body::Prepared(answer) => {
+                *self = answer.content().clone().into();
+                self.poll_frame(cx)
+            }
             Body::File(slice) => match ready!(slice.poll_chunk(cx)) {
                 Some(chunk) => Poll::Ready(Some(chunk.map(Frame::data))),
                 None => Poll::Ready(None),
@@ -110,6 +119,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Memory(bytes) => bytes.is_empty(),
+            Body::Prepared(answer) => answer.content().is_empty(),
             Body::File(slice) => slice.left == 0,
             Body::Stream(body) => body.is_end_stream(),
         }

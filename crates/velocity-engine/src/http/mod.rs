@@ -2,9 +2,11 @@
 
 pub mod body;
 pub mod h3;
+pub mod prepared;
 pub mod tcp;
 
 pub use body::Body;
+pub use prepared::Prepared;
 
 /// A request over any protocol. `version()` tells which; `extensions()` holds the [`Peer`](crate::session::Peer).
 pub type Request = http::Request<Body>;

@@ -1,5 +1,6 @@
 //! Sockets: binding them, steering packets to workers, and the IO shims around them.
 
+pub mod batch;
 pub mod bind;
 pub mod rewind;
 pub mod stall;

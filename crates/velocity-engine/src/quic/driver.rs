@@ -19,6 +19,7 @@ use quinn_udp::RecvMeta;
 use super::timers::Timers;
 use super::wake::{CONNECTION, Wakers, Woken};
 use super::{Application, Cx, Host, Next, Socket};
+use crate::net::batch;
 use crate::shutdown::{Phase, Shutdown};
 
 /// Rounds in a row before other tasks of the thread have their turn.
@@ -139,12 +140,14 @@ impl<H: Host> Driver<H> {
                     Poll::Ready(Err(_)) => true,
                     Poll::Pending => false,
                 };
+                batch::begin();
                 core.expire(now);
                 core.collect();
                 busy |= core.work(now, &socket, cx);
                 if core.phase >= Phase::Draining && core.is_closed() {
                     let until = *ends.get_or_insert(now + LINGER);
                     if core.open == 0 || core.phase == Phase::Aborted || now >= until {
+                        batch::end();
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -158,8 +161,10 @@ impl<H: Host> Driver<H> {
                         continue;
                     }
                 }
+                batch::end();
                 return Poll::Pending;
             }
+            batch::end();
             cx.waker().wake_by_ref();
             Poll::Pending
         }))

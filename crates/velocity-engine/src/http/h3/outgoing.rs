@@ -42,13 +42,18 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// `head` is an encoded HEADERS frame.
-    pub fn new(head: BytesMut, mut body: Body, access: Option<Access>) -> Self {
+    pub fn new(head: BytesMut, body: Body, access: Option<Access>) -> Self {
         let mut head = head;
         let mut payload = Bytes::new();
         let mut last = false;
         // What is in memory joins its head.
-        if let Body::Memory(content) = &mut body {
-            payload = std::mem::take(content);
+        let content = match &body {
+            Body::Memory(content) => Some(content),
+            Body::Prepared(answer) => Some(answer.content()),
+            Body::Empty | Body::File(_) | Body::Stream(_) => None,
+        };
+        if let Some(content) = content {
+            payload = content.clone();
             Connection::data_header(payload.len() as u64, &mut head);
             last = true;
         }

@@ -32,7 +32,7 @@ use crate::log::{self, Level};
 use crate::metrics::Session;
 use crate::plan::Limits;
 use crate::quic::{Application, Cx, Host, Next};
-use crate::service::{Service, plain};
+use crate::service::{Service, common_lines, plain};
 use crate::session::Peer;
 use crate::shutdown::{HANDSHAKE_GRACE, Phase};
 
@@ -352,7 +352,7 @@ impl Open {
     }
 
     /// A request has come.
-    fn begin(&mut self, id: StreamId, head: http::Request<()>, priority: Priority, end: bool, cx: &mut Cx<'_>) {
+    fn begin(&mut self, id: StreamId, mut head: http::Request<()>, priority: Priority, end: bool, cx: &mut Cx<'_>) {
         let (inbox, body) = match end {
             true => (None, Body::Empty),
             false => {
@@ -361,6 +361,23 @@ impl Open {
                 (Some(inbox), Body::stream(incoming))
             }
         };
+        if end {
+            let (parts, ()) = head.into_parts();
+            if let Some((response, access)) = self.service.ready(&self.peer, &parts) {
+                let slot = self.insert(
+                    id,
+                    Exchange {
+                        inbox: None,
+                        received: true,
+                        state: State::Done,
+                        priority,
+                        turns: 0,
+                    },
+                );
+                return self.send(slot, response, Some(access), cx);
+            }
+            head = http::Request::from_parts(parts, ());
+        }
         let (service, peer) = (self.service.clone(), self.peer.clone());
         let request: Request = head.map(|()| body);
         let answer: Answer = Box::pin(async move { service.answer(&peer, request).await });
@@ -435,7 +452,13 @@ impl Open {
         let id = *id;
         let (head, body) = response.into_parts();
         let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
-        let outcome = self.link.h3.respond(id.into(), &head, &mut encoded);
+        let outcome = match &body {
+            Body::Prepared(answer) => {
+                Machine::respond_encoded(&[answer.lines(), &common_lines()], &mut encoded);
+                Ok(())
+            }
+            _ => self.link.h3.respond(id.into(), &head, &mut encoded),
+        };
         if matches!(body, Body::File(_) | Body::Stream(_)) || exchange.priority != Priority::default() {
             let _ = cx.quic.send_stream(id).set_priority(rank(id, exchange.priority));
         }
