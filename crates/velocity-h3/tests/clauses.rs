@@ -64,7 +64,6 @@ fn post(length: &str) -> Vec<u8> {
     ])
 }
 
-
 /// A control stream that begins as it should.
 fn control(frames: &[Vec<u8>]) -> Vec<u8> {
     [vec![0x00], frame(SETTINGS, &[]), frames.concat()].concat()

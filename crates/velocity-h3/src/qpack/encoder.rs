@@ -1,264 +1,312 @@
-//! Fields into field sections, and the encoder stream that fills the peer's dynamic table (RFC 9204 section 2.1).
+//! The encoder: fields and the peer's decoder stream come in, field sections and our encoder stream go out
+//! (RFC 9204 sections 2.1, 4.3 and 4.4).
 //!
-//! The rules for the dynamic table are simple ones: what repeats over requests is inserted when it fits without
-//! evicting anything that is referred to or not yet known to have arrived, and it is referred to as soon as the peer
-//! permits. Everything else is static or literal, and without a table nothing but those exists.
+//! The Base of a section is the Insert Count before it: what was there is referred to relative to it, what the
+//! section itself inserts is referred to after it. So one pass over the fields is enough.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dynamic_table::{DynamicTable, Entry};
-use super::literal::{Problem, integer, put_integer, put_string};
+use super::dynamic_table::{Entry, OVERHEAD, Table};
+use super::instructions::{self, Reference, ToEncoder};
+use super::integer::{self, Fault, Reader};
+use super::section::{self, Prefix};
 use super::static_table::{self, Match};
-use super::{Error, FIELD_OVERHEAD, Line, Name, STATIC_PREFIX, Value};
+use super::{Error, Line, Name, STATIC_PREFIX, encode_lines, lines, literal, policy};
 
-/// The encoding half.
-pub struct Encoder {
-    /// The table we would like, in bytes.
-    wanted: u32,
-    /// What the peer's decoder permits.
-    permitted: u64,
-    max_blocked: u64,
-    table: DynamicTable,
-    /// Insertions that the peer has said have arrived (section 2.1.4).
-    known: u64,
-    /// Sections that were not acknowledged, by stream.
-    outstanding: HashMap<u64, VecDeque<Section>>,
-    /// An instruction of the decoder stream that has not come whole.
-    partial: BytesMut,
-    instructions: BytesMut,
-    lines: BytesMut,
+/// How many sections may wait for an acknowledgment. A peer that never acknowledges gets no further references.
+const MAX_OUTSTANDING: usize = 1024;
+
+/// A section with dynamic references that has not been acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    required: u64,
+    /// The lowest absolute index it refers to. Eviction goes from the oldest on, so this one protects all above it.
+    lowest: u64,
 }
 
-/// What a section refers to.
-#[derive(Clone, Copy)]
-struct Section {
+/// The section that is being encoded.
+struct Current {
+    stream: u64,
+    base: u64,
     required: u64,
-    oldest: u64,
+    lowest: u64,
+    /// Whether it may refer to what the peer may not have, once that has been asked.
+    may_block: Option<bool>,
+}
+
+/// Encodes for the peer's decoder.
+#[derive(Debug)]
+pub struct Encoder {
+    wanted_capacity: u64,
+    table: Table,
+    /// Of the peer's maximum, not of the capacity in use.
+    max_entries: u64,
+    max_blocked_streams: u64,
+    /// The Known Received Count (RFC 9204 section 2.1.4).
+    known_received: u64,
+    /// The Insert Count as far as the instructions have been taken.
+    sent: u64,
+    /// By stream, in the order they were encoded; and how many there are.
+    outstanding: BTreeMap<u64, VecDeque<Outstanding>>,
+    outstanding_len: usize,
+    instructions: BytesMut,
+    /// The lines of the current section: its prefix comes first, but is known last.
+    lines: BytesMut,
+    /// The beginning of an instruction whose rest has not arrived.
+    pending: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder that uses a dynamic table of at most `wanted` bytes; 0 is none.
-    pub fn new(wanted: u32) -> Self {
+    /// An encoder at the start of a connection that would use a dynamic table of this capacity, in bytes. With 0, it
+    /// uses the static table and literals only.
+    ///
+    /// The dynamic table is searched one by one, so it should stay at some kilobytes.
+    #[must_use]
+    pub fn new(wanted_capacity: u32) -> Self {
         Self {
-            wanted,
-            permitted: 0,
-            max_blocked: 0,
-            table: DynamicTable::default(),
-            known: 0,
-            outstanding: HashMap::new(),
-            partial: BytesMut::new(),
+            wanted_capacity: wanted_capacity.into(),
+            table: Table::default(),
+            max_entries: 0,
+            max_blocked_streams: 0,
+            known_received: 0,
+            sent: 0,
+            outstanding: BTreeMap::new(),
+            outstanding_len: 0,
             instructions: BytesMut::new(),
             lines: BytesMut::new(),
+            pending: Vec::new(),
         }
     }
 
-    /// The peer's SETTINGS: what its decoder permits.
+    /// Takes the peer's SETTINGS: what its decoder permits. To be called once; before, nothing dynamic is used.
     pub fn permit(&mut self, max_table_capacity: u64, max_blocked_streams: u64) {
-        self.permitted = max_table_capacity;
-        self.max_blocked = max_blocked_streams;
-        let capacity = u64::from(self.wanted).min(max_table_capacity);
-        if capacity > 0 {
-            self.table.set_capacity(capacity as usize);
-            put_integer(0x20, 5, capacity, &mut self.instructions);
+        let capacity = self.wanted_capacity.min(max_table_capacity);
+        let max_entries = section::max_entries(max_table_capacity);
+        // A table without room for an entry is none, and a second call would change how references are read.
+        if section::max_entries(capacity) == 0 || self.max_entries > 0 {
+            return;
         }
+        self.max_entries = max_entries;
+        self.max_blocked_streams = max_blocked_streams;
+        self.table.set_capacity(capacity);
+        instructions::put_set_capacity(&mut self.instructions, capacity);
     }
 
-    /// Append an encoded field section.
+    /// Appends the section of these fields, its prefix and its lines, for one stream.
+    ///
+    /// There may be instructions afterwards that the section depends on, see [`Self::take_instructions`].
     pub fn encode<'a>(&mut self, stream: u64, fields: impl IntoIterator<Item = Line<'a>>, out: &mut BytesMut) {
-        if self.table.capacity() == 0 {
-            out.extend_from_slice(&STATIC_PREFIX);
+        if self.table.capacity() == 0 || self.outstanding_len >= MAX_OUTSTANDING {
+            out.put_slice(&STATIC_PREFIX);
             return encode_lines(fields, out);
         }
         let base = self.table.inserted();
-        let may_block = self.may_block(stream);
-        let mut section = Section {
+        let mut current = Current {
+            stream,
+            base,
             required: 0,
-            oldest: u64::MAX,
+            lowest: u64::MAX,
+            may_block: None,
         };
-        let mut lines = std::mem::take(&mut self.lines);
         for line in fields {
-            match self.refer(&line, may_block, section.oldest) {
-                Some(absolute) => {
-                    section.required = section.required.max(absolute + 1);
-                    section.oldest = section.oldest.min(absolute);
-                    match base.checked_sub(absolute + 1) {
-                        Some(relative) => put_integer(0x80, 6, relative, &mut lines),
-                        None => put_integer(0x10, 4, absolute - base, &mut lines),
-                    }
-                }
-                None => encode_line(&line, &mut lines),
-            }
+            self.line(&line, &mut current);
         }
-        self.prefix(section.required, base, out);
-        out.extend_from_slice(&lines);
-        lines.clear();
-        self.lines = lines;
-        if section.required > 0 {
-            self.outstanding.entry(stream).or_default().push_back(section);
+        let Current { required, lowest, .. } = current;
+        if required > 0 {
+            self.outstanding
+                .entry(stream)
+                .or_default()
+                .push_back(Outstanding { required, lowest });
+            self.outstanding_len += 1;
+            Prefix { required, base }.put(out, self.max_entries);
+        } else {
+            out.put_slice(&STATIC_PREFIX);
         }
+        out.put_slice(&self.lines);
+        self.lines.clear();
     }
 
-    /// Section 4.5.1.
-    fn prefix(&self, required: u64, base: u64, out: &mut BytesMut) {
-        if required == 0 {
-            return out.extend_from_slice(&STATIC_PREFIX);
-        }
-        let full_range = 2 * (self.permitted / FIELD_OVERHEAD as u64);
-        put_integer(0, 8, required % full_range + 1, out);
-        match base.checked_sub(required) {
-            Some(delta) => put_integer(0, 7, delta, out),
-            None => put_integer(0x80, 7, required - base - 1, out),
-        }
-    }
-
-    /// Section 2.1.2: whether a section of this stream may refer to what has perhaps not arrived.
-    fn may_block(&self, stream: u64) -> bool {
-        let blocks = |sections: &VecDeque<Section>| sections.iter().any(|section| section.required > self.known);
-        self.outstanding.get(&stream).is_some_and(blocks)
-            || (self.outstanding.values().filter(|sections| blocks(sections)).count() as u64) < self.max_blocked
-    }
-
-    /// The entry to refer to instead of writing a line, which is inserted where that is worth it.
-    fn refer(&mut self, line: &Line<'_>, may_block: bool, oldest: u64) -> Option<u64> {
-        if line.sensitive || matches!(static_table::find(line.name, line.value), Some(Match::Exact(_))) {
-            return None;
-        }
-        let same = |entry: &Entry| entry.name.as_bytes() == line.name && entry.value.as_bytes() == line.value;
-        let found = self
-            .table
-            .newest_first()
-            .find(|(_, entry)| same(entry))
-            .map(|(absolute, _)| absolute);
-        let absolute = match found {
-            Some(absolute) => absolute,
-            None => self.insert(line, oldest)?,
-        };
-        (may_block || absolute < self.known).then_some(absolute)
-    }
-
-    /// Insert a line, if it is likely to come again and nothing is lost by it.
-    fn insert(&mut self, line: &Line<'_>, oldest: u64) -> Option<u64> {
-        let size = line.name.len() + line.value.len() + FIELD_OVERHEAD;
-        if !repeats(line.name) || size > self.table.capacity() / 2 {
-            return None;
-        }
-        if let Some(victim) = self.table.victim(size) {
-            // Section 2.1.1: not what is referred to, nor what may not have arrived.
-            let referred = self.outstanding.values().flatten().map(|section| section.oldest).min();
-            if victim >= self.known || victim >= oldest.min(referred.unwrap_or(u64::MAX)) {
-                return None;
-            }
-        }
-        let name = match static_table::find(line.name, line.value) {
-            Some(Match::Name(index) | Match::Exact(index)) => {
-                put_integer(0xc0, 6, index.into(), &mut self.instructions);
-                Name::Static(index)
-            }
-            None => {
-                put_string(0x40, 5, line.name, &mut self.instructions);
-                Name::Literal(Bytes::copy_from_slice(line.name))
-            }
-        };
-        put_string(0, 7, line.value, &mut self.instructions);
-        let value = Value::Literal(Bytes::copy_from_slice(line.value));
-        let absolute = self.table.inserted();
-        self.table.insert(Entry { name, value }).then_some(absolute)
-    }
-
-    /// Bytes of the peer's decoder stream (section 4.4), in order and in pieces of any size.
+    /// Takes bytes of the peer's decoder stream, in order and in pieces of any size.
     ///
     /// # Errors
-    /// They acknowledge what was never sent.
+    ///
+    /// [`Error::DecoderStream`]; the connection cannot go on.
     pub fn decoder_stream(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.partial.extend_from_slice(data);
-        loop {
-            let mut rest = &self.partial[..];
-            let Some(&first) = rest.first() else { return Ok(()) };
-            let prefix = if first & 0x80 != 0 { 7 } else { 6 };
-            let value = match integer(&mut rest, prefix) {
-                Ok(value) => value,
-                Err(Problem::Incomplete) => return Ok(()),
-                Err(_) => return Err(Error::DecoderStream("an integer is not valid")),
-            };
-            let read = self.partial.len() - rest.len();
-            self.partial.advance(read);
-            match first & 0xc0 {
-                0x00 => self.increment(value)?,
-                0x40 => drop(self.outstanding.remove(&value)),
-                _ => self.acknowledge(value)?,
-            }
-        }
-    }
-
-    /// Section 4.4.3.
-    fn increment(&mut self, by: u64) -> Result<(), Error> {
-        let known = self.known.saturating_add(by);
-        if by == 0 || known > self.table.inserted() {
-            return Err(Error::DecoderStream(
-                "an increment of nothing, or beyond what was inserted",
-            ));
-        }
-        self.known = known;
-        Ok(())
-    }
-
-    /// Section 4.4.1.
-    fn acknowledge(&mut self, stream: u64) -> Result<(), Error> {
-        let sections = self.outstanding.get_mut(&stream);
-        let Some((section, rest)) = sections.and_then(|sections| Some((sections.pop_front()?, sections.len()))) else {
-            return Err(Error::DecoderStream("a section is acknowledged that was never sent"));
+        let mut pending = std::mem::take(&mut self.pending);
+        let data = if pending.is_empty() {
+            data
+        } else {
+            pending.extend_from_slice(data);
+            &pending
         };
-        if rest == 0 {
-            self.outstanding.remove(&stream);
-        }
-        self.known = self.known.max(section.required);
+        let mut reader = Reader::new(data);
+        let rest = loop {
+            let rest = reader.rest();
+            match ToEncoder::read(&mut reader) {
+                Ok(instruction) => self.instruction(instruction)?,
+                Err(Fault::Short) => break rest,
+                Err(fault) => return Err(Error::DecoderStream(fault.reason())),
+            }
+        };
+        // At most the beginning of an integer.
+        self.pending = rest.to_vec();
         Ok(())
     }
 
-    /// Append what our encoder stream has to say (section 4.3).
+    /// We have reset the stream.
+    ///
+    /// Its references stay until the peer's decoder cancels the stream on its part, which it must (RFC 9204 section
+    /// 2.2.2.2): until then it may still decode what had arrived, and must find there what that refers to.
+    pub fn cancel(&mut self, _stream: u64) {}
+
+    /// Appends instructions for our encoder stream, if there are any. They should leave before the sections that were
+    /// encoded with them, or the peer may have to wait for them.
     pub fn take_instructions(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(&self.instructions);
         self.instructions.clear();
+        self.sent = self.table.inserted();
     }
-}
 
-/// Whether a field is likely to be the same in the next request.
-fn repeats(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b":authority"
-            | b"user-agent"
-            | b"cookie"
-            | b"authorization"
-            | b"referer"
-            | b"origin"
-            | b"server"
-            | b"content-type"
-            | b"cache-control"
-            | b"strict-transport-security"
-            | b"content-security-policy"
-    ) || name.starts_with(b"accept")
-        || name.starts_with(b"sec-")
-        || name.starts_with(b"x-")
-}
-
-/// Append lines that need no dynamic table: they can be kept and used in any section, behind
-/// [`STATIC_PREFIX`].
-pub fn encode_lines<'a>(lines: impl IntoIterator<Item = Line<'a>>, out: &mut BytesMut) {
-    for line in lines {
-        encode_line(&line, out);
+    fn line(&mut self, line: &Line<'_>, current: &mut Current) {
+        let known = static_table::find(line.name, line.value);
+        let exact = matches!(known, Some(Match::Exact(_)));
+        if exact || !policy::repeats(line, self.table.capacity()) {
+            return lines::put_line(&mut self.lines, line, known);
+        }
+        let (whole, name) = self.find(line);
+        if let Some(index) = whole.or_else(|| self.insert(line, known, name, current))
+            && self.refer(index, current)
+        {
+            match current.base.checked_sub(index + 1) {
+                Some(relative) => integer::put(&mut self.lines, 0x80, 6, relative),
+                None => integer::put(&mut self.lines, 0x10, 4, index - current.base),
+            }
+        } else if known.is_none()
+            && let Some(index) = name
+            && self.table.get(index).is_some()
+            && self.refer(index, current)
+        {
+            match current.base.checked_sub(index + 1) {
+                Some(relative) => integer::put(&mut self.lines, 0x40, 4, relative),
+                None => integer::put(&mut self.lines, 0, 3, index - current.base),
+            }
+            literal::put(&mut self.lines, 0, 7, line.value);
+        } else {
+            lines::put_line(&mut self.lines, line, known);
+        }
     }
-}
 
-fn encode_line(line: &Line<'_>, out: &mut BytesMut) {
-    // Sections 4.5.2, 4.5.4 and 4.5.6. The N bit keeps what is sensitive out of every table.
-    let never = u8::from(line.sensitive);
-    match static_table::find(line.name, line.value) {
-        Some(Match::Exact(index)) if !line.sensitive => return put_integer(0xc0, 6, index.into(), out),
-        Some(Match::Exact(index) | Match::Name(index)) => put_integer(0x50 | never << 5, 4, index.into(), out),
-        None => put_string(0x20 | never << 4, 3, line.name, out),
+    /// The absolute indices of an entry for the line, and else of one with its name.
+    fn find(&self, line: &Line<'_>) -> (Option<u64>, Option<u64>) {
+        let mut name = None;
+        for (index, entry) in self.table.newest_first() {
+            if entry.name.as_bytes() == line.name {
+                if entry.value == line.value {
+                    return (Some(index), None);
+                }
+                name = name.or(Some(index));
+            }
+        }
+        (None, name)
     }
-    put_string(0, 7, line.value, out);
+
+    /// Inserts an entry for the line if nothing stands against it, and says its absolute index.
+    fn insert(&mut self, line: &Line<'_>, known: Option<Match>, name: Option<u64>, current: &Current) -> Option<u64> {
+        let size = (line.name.len() + line.value.len()) as u64 + OVERHEAD;
+        let oldest_after = self.table.oldest_after(size)?;
+        if oldest_after > self.table.oldest() && oldest_after > self.evictable(current) {
+            return None;
+        }
+        let known = known.map(|(Match::Exact(index) | Match::Name(index))| index);
+        let value = Bytes::copy_from_slice(line.value);
+        let entry = match (known, name.and_then(|index| self.table.get(index))) {
+            (Some(index), _) => Entry {
+                name: Name::Static(index),
+                value,
+            },
+            (None, Some(other)) => Entry {
+                name: other.name.clone(),
+                value,
+            },
+            (None, None) => Entry {
+                name: Name::Literal(Bytes::copy_from_slice(line.name)),
+                value,
+            },
+        };
+        let index = self.table.inserted();
+        match (known, name) {
+            (Some(known), _) => {
+                let name = Reference::Static(known.into());
+                instructions::put_insert_with_name_reference(&mut self.instructions, name, line.value);
+            }
+            (None, Some(other)) => {
+                let name = Reference::Dynamic(index - 1 - other);
+                instructions::put_insert_with_name_reference(&mut self.instructions, name, line.value);
+            }
+            (None, None) => {
+                instructions::put_insert_with_literal_name(&mut self.instructions, line.name, line.value);
+            }
+        }
+        self.table.insert(entry).then_some(index)
+    }
+
+    /// Below which absolute index entries may be evicted (RFC 9204 section 2.1.1): the peer has acknowledged them, and
+    /// no section that it may still have to decode refers to them.
+    fn evictable(&self, current: &Current) -> u64 {
+        let sections = self.outstanding.values().flatten();
+        sections
+            .map(|section| section.lowest)
+            .fold(current.lowest.min(self.known_received), u64::min)
+    }
+
+    /// Refers to an entry from the current section, unless that could block one stream too many (RFC 9204 section
+    /// 2.1.2).
+    fn refer(&mut self, index: u64, current: &mut Current) -> bool {
+        if index >= self.known_received {
+            let may_block = *current.may_block.get_or_insert_with(|| {
+                let blocked = self.outstanding.iter().filter(|(stream, sections)| {
+                    **stream != current.stream && sections.iter().any(|section| section.required > self.known_received)
+                });
+                (blocked.count() as u64) < self.max_blocked_streams
+            });
+            if !may_block {
+                return false;
+            }
+        }
+        current.required = current.required.max(index + 1);
+        current.lowest = current.lowest.min(index);
+        true
+    }
+
+    fn instruction(&mut self, instruction: ToEncoder) -> Result<(), Error> {
+        match instruction {
+            ToEncoder::SectionAcknowledgment(stream) => {
+                let sections = self.outstanding.get_mut(&stream);
+                let section = sections.and_then(VecDeque::pop_front).ok_or(Error::DecoderStream(
+                    "an acknowledgment for a stream without an outstanding section",
+                ))?;
+                self.outstanding_len -= 1;
+                self.known_received = self.known_received.max(section.required);
+                if self.outstanding.get(&stream).is_some_and(VecDeque::is_empty) {
+                    self.outstanding.remove(&stream);
+                }
+            }
+            ToEncoder::StreamCancellation(stream) => {
+                let sections = self.outstanding.remove(&stream);
+                self.outstanding_len -= sections.map_or(0, |sections| sections.len());
+            }
+            ToEncoder::InsertCountIncrement(increment) => {
+                let known_received = self.known_received + increment;
+                if increment == 0 || known_received > self.sent {
+                    return Err(Error::DecoderStream(
+                        "an Insert Count Increment of zero or beyond what was sent",
+                    ));
+                }
+                self.known_received = known_received;
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,100 +1,87 @@
-//! Prefixed integers and string literals (RFC 9204 section 4.1, RFC 7541 section 5).
+//! String literals (RFC 9204 section 4.1.2): a Huffman flag, a length, and the bytes.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::huffman;
-use crate::varint;
+use super::integer::{self, Fault, Reader};
 
-/// Why something could not be read.
+/// What is allocated at least for decoded strings. Sections share it until it is full, so most allocate nothing.
+const CHUNK: usize = 2048;
+
+/// A string as it stands in the bytes it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// It is not all there.
-    Incomplete,
-    /// An integer beyond 62 bits, or a string that is no Huffman code.
-    Invalid,
-    /// A string longer than permitted.
-    TooLong,
+pub(super) struct Literal<'a> {
+    huffman: bool,
+    data: &'a [u8],
 }
 
-/// The integer at the front of `data`, which has `prefix` bits in the first byte.
-pub fn integer(data: &mut impl Buf, prefix: u8) -> Result<u64, Problem> {
-    if !data.has_remaining() {
-        return Err(Problem::Incomplete);
-    }
-    let mask = (1u16 << prefix) as u8 as u16;
-    let mask = if prefix == 8 { 0xff } else { mask - 1 };
-    let mut value = u64::from(u16::from(data.get_u8()) & mask);
-    if value < u64::from(mask) {
-        return Ok(value);
-    }
-    for shift in (0..).step_by(7) {
-        if !data.has_remaining() {
-            return Err(Problem::Incomplete);
+impl<'a> Literal<'a> {
+    /// Reads a string whose length begins in the low `prefix` bits, with the Huffman flag above them.
+    ///
+    /// A string of which can be told that it is longer than `limit` is [`Fault::TooLong`], even if it is not all here.
+    pub(super) fn read(reader: &mut Reader<'a>, prefix: u32, limit: u64) -> Result<Self, Fault> {
+        let huffman = reader.peek().ok_or(Fault::Short)? & (1 << prefix) != 0;
+        let length = reader.integer(prefix)?;
+        let least = if huffman { huffman::least(length) } else { length };
+        if least > limit {
+            return Err(Fault::TooLong);
         }
-        let byte = data.get_u8();
-        let part = u64::from(byte & 0x7f);
-        if shift > 56 || part << shift >> shift != part {
-            return Err(Problem::Invalid);
-        }
-        value = value
-            .checked_add(part << shift)
-            .filter(|&value| value <= varint::MAX)
-            .ok_or(Problem::Invalid)?;
-        if byte & 0x80 == 0 {
-            break;
+        Ok(Self {
+            huffman,
+            data: reader.take(length)?,
+        })
+    }
+
+    /// The string, in memory shared with the `section` it was read from or with `scratch`.
+    pub(super) fn share(self, section: &Bytes, scratch: &mut BytesMut, limit: u64) -> Result<Bytes, Fault> {
+        if self.huffman {
+            self.expand(scratch, limit)?;
+            Ok(scratch.split().freeze())
+        } else if self.data.len() as u64 <= limit {
+            Ok(section.slice_ref(self.data))
+        } else {
+            Err(Fault::TooLong)
         }
     }
-    Ok(value)
-}
 
-/// Append an integer with `prefix` bits in its first byte, the others of which are `flags`.
-pub fn put_integer(flags: u8, prefix: u8, mut value: u64, out: &mut BytesMut) {
-    let most = (1u64 << prefix) - 1;
-    if value < most {
-        return out.put_u8(flags | value as u8);
+    /// The string, in memory of its own.
+    pub(super) fn own(self, scratch: &mut BytesMut, limit: u64) -> Result<Bytes, Fault> {
+        if self.huffman {
+            self.expand(scratch, limit)?;
+            let bytes = Bytes::copy_from_slice(scratch);
+            scratch.clear();
+            Ok(bytes)
+        } else if self.data.len() as u64 <= limit {
+            Ok(Bytes::copy_from_slice(self.data))
+        } else {
+            Err(Fault::TooLong)
+        }
     }
-    out.put_u8(flags | most as u8);
-    value -= most;
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
-}
 
-/// The string at the front of `data`, whose length has `prefix` bits in the first byte, behind the bit that says
-/// whether it is coded. It is a slice of `data`, or of `room` where it had to be decoded.
-pub fn string(data: &mut Bytes, prefix: u8, limit: usize, room: &mut BytesMut) -> Result<Bytes, Problem> {
-    let coded = data.first().is_some_and(|first| first >> prefix & 1 == 1);
-    let len = usize::try_from(integer(data, prefix)?).map_err(|_| Problem::TooLong)?;
-    // The shortest code has five bits.
-    let least = if coded { len / 4 } else { len };
-    if !coded && least > limit || coded && len > limit.saturating_mul(4).saturating_add(4) {
-        return Err(Problem::TooLong);
-    }
-    if data.len() < len {
-        return Err(Problem::Incomplete);
-    }
-    let bytes = data.split_to(len);
-    if !coded {
-        return Ok(bytes);
-    }
-    match huffman::decode(&bytes, limit, room) {
-        Ok(()) => Ok(room.split().freeze()),
-        Err(true) => Err(Problem::TooLong),
-        Err(false) => Err(Problem::Invalid),
+    /// Decodes into `scratch`, which is empty before, and after an error.
+    fn expand(self, scratch: &mut BytesMut, limit: u64) -> Result<(), Fault> {
+        let most = huffman::most(self.data).min(usize::try_from(limit).unwrap_or(usize::MAX));
+        if scratch.capacity() < most {
+            scratch.reserve(most.max(CHUNK));
+        }
+        scratch.resize(most, 0);
+        let length = huffman::decode(self.data, scratch);
+        scratch.truncate(length.unwrap_or(0));
+        length.map(|_| ())
     }
 }
 
-/// Append a string, in whichever form is shorter.
-pub fn put_string(flags: u8, prefix: u8, text: &[u8], out: &mut BytesMut) {
-    let coded = huffman::encoded_len(text);
-    if coded < text.len() {
-        put_integer(flags | 1 << prefix, prefix, coded as u64, out);
-        huffman::encode(text, out);
+/// Writes a string after the `flags`, with its length in the low `prefix` bits and the Huffman flag above them:
+/// in the Huffman code where that is shorter.
+pub(super) fn put(out: &mut BytesMut, flags: u8, prefix: u32, data: &[u8]) {
+    let length = huffman::encoded_len(data);
+    if length < data.len() {
+        integer::put(out, flags | 1 << prefix, prefix, length as u64);
+        out.reserve(length);
+        huffman::encode(data, out);
     } else {
-        put_integer(flags, prefix, text.len() as u64, out);
-        out.extend_from_slice(text);
+        integer::put(out, flags, prefix, data.len() as u64);
+        out.put_slice(data);
     }
 }
 
@@ -104,46 +91,71 @@ mod tests {
 
     use super::*;
 
+    fn read(bytes: &[u8], prefix: u32, limit: u64) -> Result<Bytes, Fault> {
+        let section = Bytes::copy_from_slice(bytes);
+        let literal = Literal::read(&mut Reader::new(&section), prefix, limit)?;
+        let shared = literal.share(&section, &mut BytesMut::new(), limit);
+        assert_eq!(shared, literal.own(&mut BytesMut::new(), limit));
+        shared
+    }
+
     #[test]
-    fn integers_of_rfc_7541_appendix_c_1() {
-        for (bytes, prefix, value) in [
-            (&[0b01010][..], 5, 10),
-            (&[0b11111, 0b1001_1010, 0b1010][..], 5, 1337),
-            (&[42][..], 8, 42),
-        ] {
-            assert_eq!(integer(&mut &bytes[..], prefix), Ok(value));
-            let mut out = BytesMut::new();
-            put_integer(0, prefix, value, &mut out);
-            assert_eq!(out, bytes);
+    fn the_shorter_form_is_written() {
+        let mut out = BytesMut::new();
+        put(&mut out, 0, 7, b"www.example.com");
+        assert_eq!(out[0], 0x80 | 12);
+        out.clear();
+        put(&mut out, 0x20, 3, b"~~");
+        assert_eq!(&out[..], [0x22, b'~', b'~']);
+    }
+
+    #[test]
+    fn plain_strings_are_not_copied() {
+        let section = Bytes::from_static(b"\x03abc");
+        let literal = Literal::read(&mut Reader::new(&section), 7, 3).unwrap();
+        let shared = literal.share(&section, &mut BytesMut::new(), 3).unwrap();
+        assert_eq!(shared.as_ptr(), section[1..].as_ptr());
+    }
+
+    #[test]
+    fn huffman_strings_of_a_section_share_one_buffer() {
+        let section = Bytes::from_static(b"\x82\x64\x02\x82\x64\x02");
+        let mut reader = Reader::new(&section);
+        let mut scratch = BytesMut::new();
+        let strings = [(); 2].map(|()| {
+            let literal = Literal::read(&mut reader, 7, 9).unwrap();
+            literal.share(&section, &mut scratch, 9).unwrap()
+        });
+        assert_eq!(strings, ["302", "302"]);
+        assert_eq!(strings[0].as_ptr_range().end, strings[1].as_ptr());
+    }
+
+    #[test]
+    fn the_limit_is_the_decoded_length() {
+        // "302" in two bytes.
+        for (limit, result) in [(3, Ok(Bytes::from_static(b"302"))), (2, Err(Fault::TooLong))] {
+            assert_eq!(read(&[0x82, 0x64, 0x02], 7, limit), result);
+            assert_eq!(read(b"\x03302", 7, limit), result);
         }
     }
 
-    /// RFC 9204 section 4.1.1: 62 bits, and no more.
     #[test]
-    fn integers_beyond_62_bits() {
-        let mut out = BytesMut::new();
-        put_integer(0, 8, varint::MAX, &mut out);
-        assert_eq!(integer(&mut out.freeze(), 8), Ok(varint::MAX));
-        let mut out = BytesMut::new();
-        put_integer(0, 8, varint::MAX + 1, &mut out);
-        assert_eq!(integer(&mut out.freeze(), 8), Err(Problem::Invalid));
-        assert_eq!(integer(&mut &[0xff; 20][..], 8), Err(Problem::Invalid));
-        assert_eq!(integer(&mut &[0xff, 0x80][..], 8), Err(Problem::Incomplete));
+    fn a_length_above_the_limit_is_known_before_the_string_is_here() {
+        assert_eq!(read(&[11], 7, 10), Err(Fault::TooLong));
+        assert_eq!(read(&[10], 7, 10), Err(Fault::Short));
+        assert_eq!(read(&[0x80 | 50], 7, 10), Err(Fault::TooLong));
+        assert_eq!(read(&[0x80 | 37], 7, 10), Err(Fault::Short));
     }
 
     proptest! {
         #[test]
-        fn integers_round_trip(value in 0..=varint::MAX, prefix in 1u8..=8) {
+        fn every_string_comes_back(data: Vec<u8>, prefix in 3u32..=7) {
             let mut out = BytesMut::new();
-            put_integer(0, prefix, value, &mut out);
-            prop_assert_eq!(integer(&mut out.freeze(), prefix), Ok(value));
-        }
-
-        #[test]
-        fn strings_round_trip(text in proptest::collection::vec(any::<u8>(), 0..300), prefix in 3u8..=7) {
-            let mut out = BytesMut::new();
-            put_string(0, prefix, &text, &mut out);
-            prop_assert_eq!(string(&mut out.freeze(), prefix, 300, &mut BytesMut::new()), Ok(Bytes::from(text)));
+            put(&mut out, 0, prefix, &data);
+            prop_assert_eq!(read(&out, prefix, data.len() as u64), Ok(Bytes::from(data.clone())));
+            if !data.is_empty() {
+                prop_assert_eq!(read(&out, prefix, data.len() as u64 - 1), Err(Fault::TooLong));
+            }
         }
     }
 }

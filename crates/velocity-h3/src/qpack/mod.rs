@@ -1,106 +1,116 @@
 //! QPACK (RFC 9204): field compression for HTTP/3.
 //!
-//! Two halves that know nothing of each other: an [`Encoder`] for what this side says, a [`Decoder`]
-//! for what it hears. Each has a stream of instructions to its counterpart at the peer, and one from it.
+//! A [`Decoder`] and an [`Encoder`] are the two halves of one endpoint. Each reads one unidirectional stream of the
+//! peer and writes one of its own; both take bytes in pieces of any size and never block. What QPACK has in common
+//! with HPACK, integers and the Huffman code, is in RFC 7541.
 
 mod decoder;
 mod dynamic_table;
 mod encoder;
 mod huffman;
+mod instructions;
+mod integer;
+mod lines;
 mod literal;
+mod policy;
+mod section;
 pub mod static_table;
 
 use bytes::Bytes;
 
-pub use decoder::{DecodeError, Decoded, Decoder, DecoderConfig};
-pub use encoder::{Encoder, encode_lines};
+pub use decoder::{Decoded, Decoder, DecoderConfig};
+pub use encoder::Encoder;
+pub use lines::{Line, STATIC_PREFIX, encode_lines};
 
-/// The prefix of a section that refers to nothing dynamic (section 4.5.1).
-pub const STATIC_PREFIX: [u8; 2] = [0, 0];
-
-/// What a field counts for besides its name and its value (RFC 9114 section 4.2.2, RFC 9204 section 3.2.1).
-const FIELD_OVERHEAD: usize = 32;
-
-/// The name of a field as it came.
+/// The name of a field as it came: an entry of the static table, or bytes. Nothing has been validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// That of an entry of the static table.
+    /// The name of this entry of the static table, always below [`static_table::LEN`].
     Static(u8),
-    /// Bytes, of which nothing is known.
-    Literal(Bytes),
-}
-
-/// The value of a field as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// That of an entry of the static table.
-    Static(u8),
-    /// Bytes, of which nothing is known.
+    /// The bytes the peer sent.
     Literal(Bytes),
 }
 
 impl Name {
-    fn as_bytes(&self) -> &[u8] {
+    /// The name itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Name::Static(index) => static_table::name(*index).as_bytes(),
-            Name::Literal(name) => name,
+            Self::Static(index) => static_table::name(*index).as_bytes(),
+            Self::Literal(bytes) => bytes,
         }
     }
 }
 
+/// The value of a field as it came. Nothing has been validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The value of this entry of the static table, always below [`static_table::LEN`].
+    Static(u8),
+    /// The bytes the peer sent.
+    Literal(Bytes),
+}
+
 impl Value {
-    fn as_bytes(&self) -> &[u8] {
+    /// The value itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Value::Static(index) => static_table::value(*index).as_bytes(),
-            Value::Literal(value) => value,
+            Self::Static(index) => static_table::value(*index).as_bytes(),
+            Self::Literal(bytes) => bytes,
         }
     }
 }
 
 /// Receives the fields of a section, in order.
 pub trait Sink {
-    /// Why it takes no more.
+    /// Why a field is refused.
     type Error;
 
-    /// The next field.
+    /// Takes one field.
     ///
     /// # Errors
-    /// The section is not acceptable; decoding stops.
+    ///
+    /// An error ends the section: no further field is given.
     fn field(&mut self, name: Name, value: Value) -> Result<(), Self::Error>;
 }
 
-/// A field to be encoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// In lower case.
-    pub name: &'a [u8],
-    /// As it is.
-    pub value: &'a [u8],
-    /// Never to be put into a table, by anybody on the way (section 7.1.3).
-    pub sensitive: bool,
-}
-
-/// The peer broke a rule of QPACK; the connection cannot go on (section 6).
+/// What a peer did that ends the connection (RFC 9204 section 6), with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// QPACK_DECOMPRESSION_FAILED
-    #[error("a field section cannot be decoded: {0}")]
+    /// An encoded field section cannot be interpreted.
+    #[error("QPACK_DECOMPRESSION_FAILED: {0}")]
     DecompressionFailed(&'static str),
-    /// QPACK_ENCODER_STREAM_ERROR
-    #[error("the encoder stream is wrong: {0}")]
+    /// An instruction on the peer's encoder stream cannot be interpreted.
+    #[error("QPACK_ENCODER_STREAM_ERROR: {0}")]
     EncoderStream(&'static str),
-    /// QPACK_DECODER_STREAM_ERROR
-    #[error("the decoder stream is wrong: {0}")]
+    /// An instruction on the peer's decoder stream cannot be interpreted.
+    #[error("QPACK_DECODER_STREAM_ERROR: {0}")]
     DecoderStream(&'static str),
 }
 
 impl Error {
-    /// The code as it goes over the wire.
+    /// The HTTP/3 error code to close the connection with.
+    #[must_use]
     pub fn code(&self) -> u64 {
         match self {
-            Error::DecompressionFailed(_) => 0x200,
-            Error::EncoderStream(_) => 0x201,
-            Error::DecoderStream(_) => 0x202,
+            Self::DecompressionFailed(_) => 0x200,
+            Self::EncoderStream(_) => 0x201,
+            Self::DecoderStream(_) => 0x202,
         }
     }
+}
+
+/// Why a section did not decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError<E> {
+    /// The connection cannot go on.
+    #[error(transparent)]
+    Qpack(#[from] Error),
+    /// The section is larger than [`DecoderConfig`] allows: at fault is the message, not the connection.
+    #[error("the field section is larger than allowed")]
+    TooLarge,
+    /// The sink refused a field.
+    #[error("a field was refused")]
+    Sink(E),
 }
