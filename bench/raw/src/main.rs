@@ -8,7 +8,7 @@
 mod own;
 mod quinn_stock;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Answer {
 }
 
 /// The same transport parameters for both drivers, those of the real server.
-pub fn server_config(certificate: &PathBuf, key: &PathBuf) -> Result<(ServerConfig, EndpointConfig)> {
+pub fn server_config(certificate: &Path, key: &Path) -> Result<(ServerConfig, EndpointConfig)> {
     let key = material::load_certified_key(certificate, key)?;
     let policy = Policy {
         default: Profile::Balanced,

@@ -85,10 +85,10 @@ fn client_that_sent(method: http::Method) -> Connection {
         .method(method)
         .uri("https://a/")
         .body(())
-        .unwrap();
+        .expect("a request that can be sent");
     client
         .open_request(REQUEST, &request, None, &mut BytesMut::new())
-        .unwrap();
+        .expect("a request that can be sent");
     client
 }
 

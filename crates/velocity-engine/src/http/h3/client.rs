@@ -17,7 +17,7 @@ use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, Strea
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event};
+use velocity_h3::{Code, Connection as Machine, Event as H3Event};
 use velocity_tls::Facts;
 
 use super::inbox::{Inbox, Incoming};
@@ -80,7 +80,7 @@ impl Connection {
             Client {
                 established: Some(established),
                 queue: queue.clone(),
-                link: Link::new(Machine::client(Config::default())),
+                link: Link::new(Machine::client(super::config())),
                 exchanges: Slots::new(),
                 woken: Vec::new(),
                 writable: Vec::new(),

@@ -11,3 +11,16 @@ mod link;
 mod outgoing;
 pub mod server;
 mod slots;
+
+use std::hash::{BuildHasher, RandomState};
+
+use velocity_h3::Config;
+
+/// What both sides of every connection have in common.
+fn config() -> Config {
+    Config {
+        // Unpredictable is all it has to be: peers must not learn to expect it (RFC 9114 section 7.2.8).
+        grease: Some(RandomState::new().hash_one(())),
+        ..Config::default()
+    }
+}

@@ -21,6 +21,7 @@ use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
 use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority};
 use velocity_tls::Facts;
 
+use super::config;
 use super::inbox::Inbox;
 use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
@@ -229,7 +230,7 @@ impl Open {
     fn new(peer: Arc<Peer>, service: Arc<Service>, limits: &Limits) -> Self {
         let config = Config {
             max_field_section_size: limits.max_header_bytes.into(),
-            ..Config::default()
+            ..config()
         };
         Self {
             peer,
