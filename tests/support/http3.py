@@ -43,7 +43,18 @@ class Http3:
         self._protocol = protocol
         self._http = importlib.import_module(f"{library}.h3.connection").H3Connection(protocol._quic)
         self._done: dict[int, asyncio.Future[None]] = {}
+        self._head_bytes = 0
+        encode = self._http._encode_headers
+
+        def measured(stream: int, headers: Any) -> bytes:
+            encoded: bytes = encode(stream, headers)
+            self._head_bytes = len(encoded)
+            return encoded
+
+        self._http._encode_headers = measured
         self.answers: dict[int, Answer] = {}
+        self.stopped: dict[int, int] = {}
+        """Streams of which the server wanted no more, and the code it gave."""
         self.closed: Any = None
         """The `ConnectionTerminated` event, once there is one."""
         self.on_progress: Callable[[], None] = lambda: None
@@ -70,13 +81,23 @@ class Http3:
         async with driver.connect("127.0.0.1", port, configuration=configuration, create_protocol=Protocol):
             yield opened[0]
 
-    def send(self, path: str, method: str = "GET", fields: Iterable[tuple[str, str]] = ()) -> int:
-        """Begin a request and give back its stream."""
+    def send(
+        self,
+        path: str,
+        method: str = "GET",
+        fields: Iterable[tuple[str, str]] = (),
+        *,
+        body: bytes = b"",
+        end: bool = True,
+    ) -> int:
+        """Begin a request and give back its stream; without `end` the request is never complete."""
         stream: int = self._protocol._quic.get_next_available_stream_id()
         head = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path), *fields]
         self.answers[stream] = Answer(0)
         self._done[stream] = asyncio.get_running_loop().create_future()
-        self._http.send_headers(stream, [(k.encode(), v.encode("latin-1")) for k, v in head], end_stream=True)
+        self._http.send_headers(stream, [(k.encode(), v.encode("latin-1")) for k, v in head], end and not body)
+        if body:
+            self._http.send_data(stream, body, end)
         self._protocol.transmit()
         return stream
 
@@ -96,6 +117,10 @@ class Http3:
         await self.finish(stream)
         return self.answers[stream]
 
+    def head_bytes(self) -> int:
+        """The length of the last request head, as QPACK encoded it."""
+        return self._head_bytes
+
     def unfinished(self) -> int:
         """Streams begun and not ended."""
         return sum(not done.done() for done in self._done.values())
@@ -106,6 +131,8 @@ class Http3:
             for done in self._done.values():
                 if not done.done():
                     done.set_exception(ConnectionError(f"connection closed: {event.reason_phrase}"))
+        elif isinstance(event, self._quic_events.StopSendingReceived):
+            self.stopped[event.stream_id] = event.error_code
         elif isinstance(event, self._quic_events.StreamReset):
             done = self._done[event.stream_id]
             if not done.done():
