@@ -122,7 +122,8 @@ def _requests_h3(file: tuple[str, int], streams: int, **options: object) -> Call
             return {
                 contestant.name: clients.load(
                     server, contestant.setup, "rps",
-                    path=path, length=length, connections=CONNECTIONS, streams=streams, seconds=knobs.seconds, **options,
+                    path=path, length=length, connections=CONNECTIONS, streams=streams,
+                    seconds=knobs.seconds, **options,
                 )
             }  # fmt: skip
 
@@ -215,6 +216,8 @@ def _handshake_rate(transport: str, offers: Mapping[str, Mapping[str, str]]) -> 
 def _idle(protocol: str, connections: int | None = None) -> Callable[[Contestant, Knobs], Turn]:
     def measure(contestant: Contestant, knobs: Knobs) -> Turn:
         path, length = _url(SMALL)
+        if isinstance(contestant, Raw):
+            contestant.length = length
         with running(contestant) as server:
             options = {"path": path, "length": length, "protocol": protocol, "connections": connections or knobs.idle}
             return {contestant.name: clients.load(server, contestant.setup, "idle", **options)}

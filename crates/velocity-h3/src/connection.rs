@@ -518,6 +518,13 @@ impl Connection {
         }
     }
 
+    /// Nothing is under way: give back what only a busy connection needs.
+    pub fn rest(&mut self) {
+        self.decoder.rest();
+        self.scratch = BytesMut::new();
+        self.events = VecDeque::new();
+    }
+
     /// Say that requests from `id` on will not be answered (section 5.2).
     ///
     /// # Errors

@@ -489,6 +489,19 @@ fn must_2_1_1_an_entry_is_not_evicted_before_it_is_acknowledged_and_released() {
 }
 
 #[test]
+fn must_2_1_1_an_entry_that_nothing_refers_to_waits_for_its_acknowledgment_too() {
+    let (a, b, c) = ("~".repeat(60), "|".repeat(60), "^".repeat(60));
+    let mut encoder = encoder(0);
+    encode(&mut encoder, 0, &[("x-a", &a), ("x-b", &b)]);
+    assert_ne!(from_encoder(&mut encoder), []);
+    encode(&mut encoder, 4, &[("x-c", &c)]);
+    assert_eq!(from_encoder(&mut encoder), []);
+    encoder.decoder_stream(&hex("01")).unwrap();
+    encode(&mut encoder, 8, &[("x-c", &c)]);
+    assert_ne!(from_encoder(&mut encoder), []);
+}
+
+#[test]
 fn a_stream_that_we_reset_keeps_what_it_refers_to_until_the_peer_cancels_it() {
     let (a, b, c) = ("~".repeat(60), "|".repeat(60), "^".repeat(60));
     let mut encoder = encoder(100);
@@ -628,19 +641,41 @@ fn a_bomb_of_names_ends_early() {
 
 #[test]
 fn the_limits_of_a_section_are_exact() {
-    // ":path: 302", as it is and in the Huffman code, and ":path: /": 5 + 3 + 32 and 5 + 1 + 32 bytes.
-    for (section, size) in [("0000 51 03 333032", 40), ("0000 51 82 6402", 40), ("0000 c1", 38)] {
+    // ":path: 302", as it is and in the Huffman code, ":path: /", and "302: "; from the dynamic table "x-a: b", by both
+    // kinds of index, and "x-a: ".
+    for (section, size) in [
+        ("0000 51 03 333032", 40),
+        ("0000 51 82 6402", 40),
+        ("0000 c1", 38),
+        ("0000 2a 6402 00", 35),
+        ("0200 80", 36),
+        ("0280 10", 36),
+        ("0200 40 00", 35),
+        ("0280 00 00", 35),
+    ] {
         for (max_section_size, max_fields, fits) in [(size, 1, true), (size - 1, 1, false), (size, 0, false)] {
             let mut decoder = Decoder::new(DecoderConfig {
                 max_section_size,
                 max_fields,
                 ..config(220)
             });
+            decoder.encoder_stream(&hex(&inserts(1))).unwrap();
             let result = decode(&mut decoder, 0, section);
             assert_eq!(result.is_ok(), fits, "{section} {max_section_size} {max_fields}");
             assert!(fits || result == Err(DecodeError::TooLarge));
         }
     }
+}
+
+#[test]
+fn one_field_too_many_is_not_expanded() {
+    // Its Huffman code is invalid, which nobody looks at.
+    let mut decoder = Decoder::new(DecoderConfig {
+        max_fields: 0,
+        ..config(220)
+    });
+    assert_eq!(decode(&mut decoder, 0, "0000 51 81 00"), Err(DecodeError::TooLarge));
+    assert_eq!(decode(&mut decoder, 0, "0000 29 00 00"), Err(DecodeError::TooLarge));
 }
 
 #[test]

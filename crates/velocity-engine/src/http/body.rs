@@ -3,6 +3,8 @@
 //! Memory use is bounded by construction: a file is read one chunk at a time and only when the
 //! transport asks, and a stream is polled only when the transport asks.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -20,6 +22,9 @@ use super::Prepared;
 /// What a transport reads from a file at once. Large enough to fill a GSO batch and several TLS
 /// records, small enough for a thousand downloads.
 pub const FILE_CHUNK: usize = 64 * 1024;
+
+/// Buffers that a thread keeps for the next reads: what one connection at full speed has on its way.
+const RECYCLED: usize = 64;
 
 /// A boxed stream of chunks: request bodies, compressed files, upstream answers.
 pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = io::Error> + Send>>;
@@ -202,34 +207,54 @@ impl FileSlice {
 
 /// Read what the page cache holds, `None` when the read would block or the flag is unknown here.
 fn read_cached(file: &File, offset: u64, want: usize) -> Option<io::Result<Bytes>> {
-    let mut buffer = BytesMut::with_capacity(want);
+    let mut buffer = recycled();
     let read = rustix::io::preadv2(
         file.as_fd(),
-        &mut [io::IoSliceMut::new(room(&mut buffer, want))],
+        &mut [io::IoSliceMut::new(&mut buffer[..want])],
         offset,
         ReadWriteFlags::NOWAIT,
     );
+    let chunk = recycle(buffer);
     match read {
-        Ok(n) => {
-            buffer.truncate(n);
-            Some(Ok(buffer.freeze()))
-        }
+        Ok(n) => Some(Ok(chunk.slice(..n))),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => None,
         Err(e) => Some(Err(e.into())),
     }
 }
 
-fn read_blocking(file: &File, offset: u64, want: usize) -> io::Result<Bytes> {
-    use std::os::unix::fs::FileExt;
-    let mut buffer = BytesMut::with_capacity(want);
-    let n = file.read_at(room(&mut buffer, want), offset)?;
-    buffer.truncate(n);
-    Ok(buffer.freeze())
+thread_local! {
+    /// Buffers that were used before. One is free when nobody has a part of it any more.
+    static BUFFERS: RefCell<VecDeque<Bytes>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// The first `want` bytes of `buffer`, zeroed. (Zeroing 64 KiB costs about a microsecond; the
-/// system call behind it ten times that.)
-fn room(buffer: &mut BytesMut, want: usize) -> &mut [u8] {
-    buffer.resize(want, 0);
-    &mut buffer[..]
+/// A buffer of [`FILE_CHUNK`] bytes with anything in it: one that is in the cache, if one is free.
+fn recycled() -> BytesMut {
+    let oldest = BUFFERS.with_borrow_mut(|buffers| match buffers.front() {
+        Some(buffer) if buffer.is_unique() => buffers.pop_front(),
+        _ => None,
+    });
+    oldest
+        .and_then(|buffer| buffer.try_into_mut().ok())
+        .unwrap_or_else(|| BytesMut::zeroed(FILE_CHUNK))
+}
+
+/// What is in a buffer. The buffer comes back when its reader is done, unless there are enough.
+fn recycle(buffer: BytesMut) -> Bytes {
+    let chunk = buffer.freeze();
+    BUFFERS.with_borrow_mut(|buffers| {
+        if buffers.len() == RECYCLED {
+            // A reader that is slow must not keep the others from theirs.
+            buffers.pop_front();
+        }
+        buffers.push_back(chunk.clone());
+    });
+    chunk
+}
+
+fn read_blocking(file: &File, offset: u64, want: usize) -> io::Result<Bytes> {
+    use std::os::unix::fs::FileExt;
+    let mut buffer = BytesMut::zeroed(want);
+    let n = file.read_at(&mut buffer, offset)?;
+    buffer.truncate(n);
+    Ok(buffer.freeze())
 }

@@ -67,6 +67,11 @@ impl Decoder {
         }
     }
 
+    /// Gives back the buffer that decoding uses again and again, for the time in which nothing comes.
+    pub fn rest(&mut self) {
+        self.scratch = BytesMut::new();
+    }
+
     /// Takes bytes of the peer's encoder stream, in order and in pieces of any size.
     ///
     /// # Errors
@@ -232,4 +237,95 @@ impl Decoder {
 
 fn stream_error(fault: Fault) -> Error {
     Error::EncoderStream(fault.reason())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::super::Value;
+    use super::*;
+
+    struct Ignored;
+
+    impl Sink for Ignored {
+        type Error = Infallible;
+
+        fn field(&mut self, _: Name, _: Value) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    fn decoder(max_blocked_streams: u16) -> Decoder {
+        let config = DecoderConfig {
+            max_table_capacity: 100,
+            max_blocked_streams,
+            max_section_size: 1000,
+            max_fields: 10,
+        };
+        let mut decoder = Decoder::new(config);
+        decoder.encoder_stream(&[0x3f, 100 - 31]).unwrap();
+        decoder
+    }
+
+    /// Inserts "a: b".
+    const INSERT: [u8; 4] = [0x41, b'a', 0x01, b'b'];
+
+    #[test]
+    fn what_is_kept_of_an_instruction_is_bounded_by_the_table() {
+        // No string is longer than 68 bytes, for which 259 bytes in the Huffman code could do, but not 260.
+        let mut decoder = decoder(0);
+        decoder.encoder_stream(&[0x7f, 0xe4, 0x01]).unwrap();
+        for byte in [0x07; 258] {
+            decoder.encoder_stream(&[byte]).unwrap();
+        }
+        assert_eq!(decoder.pending.len(), 3 + 258);
+        let mut decoder = self::decoder(0);
+        assert!(matches!(
+            decoder.encoder_stream(&[0x7f, 0xe5, 0x01]),
+            Err(Error::EncoderStream(_))
+        ));
+    }
+
+    #[test]
+    fn only_what_is_not_complete_is_kept() {
+        let mut decoder = decoder(0);
+        decoder.encoder_stream(&[INSERT, INSERT, INSERT].concat()[..9]).unwrap();
+        assert_eq!((decoder.table.inserted(), &decoder.pending[..]), (2, &INSERT[..1]));
+        decoder.encoder_stream(&INSERT[1..]).unwrap();
+        assert_eq!((decoder.table.inserted(), &decoder.pending[..]), (3, &[][..]));
+    }
+
+    #[test]
+    fn streams_are_unblocked_in_the_order_of_what_they_wait_for() {
+        let mut decoder = decoder(3);
+        for (stream, encoded) in [(0, 3), (4, 2), (8, 4)] {
+            let section = Bytes::from(vec![encoded, 0, 0x80]);
+            assert_eq!(decoder.decode(stream, &section, &mut Ignored), Ok(Decoded::Blocked));
+        }
+        decoder.encoder_stream(&[INSERT, INSERT].concat()).unwrap();
+        assert_eq!([(); 3].map(|()| decoder.unblocked()), [Some(4), Some(0), None]);
+        decoder.encoder_stream(&INSERT).unwrap();
+        assert_eq!([(); 2].map(|()| decoder.unblocked()), [Some(8), None]);
+        assert!(decoder.blocked.is_empty() && decoder.waiting.is_empty());
+    }
+
+    #[test]
+    fn nothing_stays_in_the_scratch() {
+        let mut decoder = decoder(0);
+        // A string that is too long, one with wrong padding, and one that is fine.
+        for section in [&[0, 0, 0x51, 0x82, 0x64, 0x02][..], &[0, 0, 0x51, 0x81, 0x00]] {
+            decoder.config.max_section_size = 39;
+            assert!(
+                decoder
+                    .decode(0, &Bytes::copy_from_slice(section), &mut Ignored)
+                    .is_err()
+            );
+            assert!(decoder.scratch.is_empty());
+        }
+        decoder.config.max_section_size = 40;
+        let section = Bytes::from_static(&[0, 0, 0x51, 0x82, 0x64, 0x02]);
+        assert_eq!(decoder.decode(0, &section, &mut Ignored), Ok(Decoded::Complete));
+        assert!(decoder.scratch.is_empty());
+    }
 }

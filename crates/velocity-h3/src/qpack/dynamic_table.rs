@@ -144,6 +144,7 @@ mod tests {
 
     #[test]
     fn rfc_9204_3_2_2_the_oldest_entries_go_first() {
+        assert_eq!(values(&table(79, &["ab", "cd"])), [(1, &b"cd"[..])]);
         let mut table = table(80, &["ab", "cd"]);
         assert_eq!(values(&table), [(1, &b"cd"[..]), (0, b"ab")]);
         assert!(table.insert(entry("")));

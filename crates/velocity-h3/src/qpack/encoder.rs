@@ -310,3 +310,96 @@ impl Encoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder(max_blocked_streams: u64) -> Encoder {
+        let mut encoder = Encoder::new(200);
+        encoder.permit(1000, max_blocked_streams);
+        encoder
+    }
+
+    fn encode(encoder: &mut Encoder, stream: u64, name: &str, value: &str) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        let line = Line {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+            sensitive: false,
+        };
+        encoder.encode(stream, [line], &mut out);
+        encoder.take_instructions(&mut BytesMut::new());
+        out.to_vec()
+    }
+
+    #[test]
+    fn what_does_not_repeat_is_not_inserted() {
+        let mut encoder = encoder(1);
+        for (name, value) in [
+            (":path", "/a"),
+            ("date", "today"),
+            ("etag", "1"),
+            ("range", "bytes=1-"),
+            (":status", "200"),
+        ] {
+            assert_eq!(encode(&mut encoder, 0, name, value)[..2], STATIC_PREFIX);
+        }
+        assert_eq!(encoder.table.inserted(), 0);
+        encode(&mut encoder, 0, "server", "velocity");
+        encode(&mut encoder, 0, "server", "velocity");
+        assert_eq!(encoder.table.inserted(), 1);
+    }
+
+    #[test]
+    fn an_old_name_serves_a_line_that_cannot_be_inserted() {
+        let mut encoder = encoder(0);
+        encode(&mut encoder, 0, "x-a", "~");
+        encoder.decoder_stream(&[0x01]).unwrap();
+        // Larger than half of the table: not inserted, and then not looked up either.
+        let long = "~".repeat(90);
+        assert_eq!(encode(&mut encoder, 0, "x-a", &long)[..2], STATIC_PREFIX);
+        // Inserted, but not acknowledged: the name can be referred to, the entry cannot.
+        assert_eq!(encode(&mut encoder, 0, "x-a", "~~"), [2, 0, 0x40, 2, b'~', b'~']);
+        assert_eq!(encoder.table.inserted(), 2);
+    }
+
+    #[test]
+    fn acknowledgments_and_cancellations_release_sections() {
+        let mut encoder = encoder(9);
+        for stream in [0, 4, 4, 8] {
+            encode(&mut encoder, stream, "x-a", "~");
+        }
+        assert_eq!(encoder.outstanding_len, 4);
+        encoder.decoder_stream(&[0x80 | 4]).unwrap();
+        assert_eq!((encoder.outstanding_len, encoder.known_received), (3, 1));
+        // A cancellation says nothing about insertions, and may come for a stream that has nothing outstanding.
+        encoder.decoder_stream(&[0x40 | 4, 0x40 | 8, 0x40 | 12]).unwrap();
+        assert_eq!((encoder.outstanding_len, encoder.known_received), (1, 1));
+        encoder.decoder_stream(&[0x80]).unwrap();
+        assert!(encoder.outstanding.is_empty());
+    }
+
+    #[test]
+    fn instructions_may_come_in_pieces() {
+        let mut encoder = encoder(1);
+        encode(&mut encoder, 1000, "x-a", "~");
+        for byte in [0xff, 0xe9] {
+            encoder.decoder_stream(&[byte]).unwrap();
+        }
+        assert_eq!((encoder.pending.len(), encoder.outstanding_len), (2, 1));
+        encoder.decoder_stream(&[0x06]).unwrap();
+        assert_eq!((encoder.pending.len(), encoder.outstanding_len), (0, 0));
+    }
+
+    #[test]
+    fn permission_counts_once_and_for_a_table_with_room() {
+        let mut encoder = Encoder::new(31);
+        encoder.permit(4096, 1);
+        assert_eq!(encoder.table.capacity(), 0);
+        let mut encoder = self::encoder(1);
+        encoder.permit(0, 0);
+        encoder.permit(50, 0);
+        assert_eq!((encoder.table.capacity(), encoder.max_entries), (200, 31));
+    }
+}

@@ -67,27 +67,52 @@ const fn canonical() -> Canonical {
 
 static CANONICAL: Canonical = canonical();
 
-/// Ten bits cover every symbol that is common in fields.
-const FAST_BITS: usize = 10;
+/// Twelve bits hold two symbols of most strings in fields.
+const FAST_BITS: usize = 12;
 
-/// Indexed by the next ten bits: the length of the symbol they begin with in the high byte, the symbol in the low
-/// one; 0 where the symbol is longer.
-static FAST: [u16; 1 << FAST_BITS] = {
+/// What the next twelve bits begin with: one symbol, or two that are complete. All zero where the first is longer.
+#[derive(Clone, Copy)]
+struct Fast {
+    /// The length of all, and of the first symbol.
+    all: u8,
+    first: u8,
+    symbols: [u8; 2],
+}
+
+static FAST: [Fast; 1 << FAST_BITS] = {
     let codes = canonical().codes;
-    let mut fast = [0; 1 << FAST_BITS];
+    let mut fast = [Fast {
+        symbols: [0; 2],
+        first: 0,
+        all: 0,
+    }; 1 << FAST_BITS];
     let mut symbol = 0;
     while symbol < EOS {
-        let length = LENGTHS[symbol] as usize;
-        if length <= FAST_BITS {
-            let spare = FAST_BITS - length;
+        let length = LENGTHS[symbol];
+        if length as usize <= FAST_BITS {
+            let spare = FAST_BITS - length as usize;
             let first = (codes[symbol] as usize) << spare;
             let mut index = first;
             while index < first + (1 << spare) {
-                fast[index] = (length << 8 | symbol) as u16;
+                fast[index] = Fast {
+                    symbols: [symbol as u8, 0],
+                    first: length,
+                    all: length,
+                };
                 index += 1;
             }
         }
         symbol += 1;
+    }
+    let mut index = 0;
+    while index < fast.len() {
+        let length = fast[index].first;
+        let next = fast[(index << length) % fast.len()];
+        if length > 0 && next.first > 0 && (length + next.first) as usize <= FAST_BITS {
+            fast[index].symbols[1] = next.symbols[0];
+            fast[index].all = length + next.first;
+        }
+        index += 1;
     }
     fast
 };
@@ -144,46 +169,40 @@ pub(super) fn decode(mut data: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         at += 1;
         window <<= length;
         bits -= length;
-        // The common case: several short symbols before more bits are needed.
-        while bits >= FAST_BITS {
-            let entry = FAST[(window >> (64 - FAST_BITS)) as usize];
-            if entry == 0 {
+        // The common case: pairs of short symbols before more bits are needed, while there is room for pairs.
+        while bits >= FAST_BITS
+            && let Some(pair) = out.get_mut(at..at + 2)
+        {
+            let fast = FAST[(window >> (64 - FAST_BITS)) as usize];
+            if fast.all == 0 {
                 break;
             }
-            *out.get_mut(at).ok_or(Fault::TooLong)? = entry as u8;
-            at += 1;
-            window <<= entry >> 8;
-            bits -= usize::from(entry >> 8);
+            pair.copy_from_slice(&fast.symbols);
+            at += if fast.all == fast.first { 1 } else { 2 };
+            window <<= fast.all;
+            bits -= usize::from(fast.all);
         }
     }
 }
 
 /// The symbol these bits begin with, and its length.
 fn first_symbol(window: u64) -> (usize, usize) {
-    let entry = FAST[(window >> (64 - FAST_BITS)) as usize];
-    if entry != 0 {
-        return (usize::from(entry & 0xff), usize::from(entry >> 8));
+    let fast = FAST[(window >> (64 - FAST_BITS)) as usize];
+    if fast.first != 0 {
+        return (fast.symbols[0].into(), fast.first.into());
     }
     let left = window >> 32;
-    for length in FAST_BITS + 1..LONGEST {
-        if left < CANONICAL.end[length] {
-            let place = CANONICAL.offset[length] + (left >> (32 - length)) as i32;
-            return (
-                CANONICAL
-                    .sorted
-                    .get(place as usize)
-                    .map_or(EOS, |&symbol| symbol.into()),
-                length,
-            );
-        }
+    let mut length = FAST_BITS + 1;
+    while length < LONGEST && left >= CANONICAL.end[length] {
+        length += 1;
     }
-    let place = CANONICAL.offset[LONGEST] + (left >> (32 - LONGEST)) as i32;
+    let place = CANONICAL.offset[length] + (left >> (32 - length)) as i32;
     (
         CANONICAL
             .sorted
             .get(place as usize)
             .map_or(EOS, |&symbol| symbol.into()),
-        LONGEST,
+        length,
     )
 }
 

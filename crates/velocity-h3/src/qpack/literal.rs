@@ -140,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn a_string_that_is_here_is_measured_again() {
+        for section in [Bytes::from_static(&[0x82, 0x64, 0x02]), Bytes::from_static(b"\x03302")] {
+            let literal = Literal::read(&mut Reader::new(&section), 7, u64::MAX).unwrap();
+            assert_eq!(literal.share(&section, &mut BytesMut::new(), 2), Err(Fault::TooLong));
+            assert_eq!(literal.own(&mut BytesMut::new(), 2), Err(Fault::TooLong));
+            assert_eq!(literal.own(&mut BytesMut::new(), 3).unwrap(), "302");
+        }
+    }
+
+    #[test]
     fn a_length_above_the_limit_is_known_before_the_string_is_here() {
         assert_eq!(read(&[11], 7, 10), Err(Fault::TooLong));
         assert_eq!(read(&[10], 7, 10), Err(Fault::Short));

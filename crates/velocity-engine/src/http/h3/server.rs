@@ -522,6 +522,10 @@ impl Open {
             self.link.h3.finished(id.into());
         }
         self.exchanges.remove(slot);
+        if self.exchanges.is_empty() {
+            self.link.h3.rest();
+            cx.wakers.shrink();
+        }
     }
 
     fn abort(&mut self, slot: u32, why: Code, cx: &mut Cx<'_>) {
