@@ -17,7 +17,7 @@ use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, Strea
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use velocity_h3::{Code, Connection as Machine, Event as H3Event};
+use velocity_h3::{Code, Connection as Machine, Event as H3Event, Scope};
 use velocity_tls::Facts;
 
 use super::inbox::{Inbox, Incoming};
@@ -335,16 +335,8 @@ impl Client {
         while self.has_room(id) {
             let read = self.link.read(id, cx);
             self.dispatch(cx);
-            if let Read::Failed(reason) = read
-                && let Some(slot) = self.exchanges.find(id)
-                && let Some(Exchange { reply, inbox, .. }) = self.exchanges.remove(slot)
-            {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Err(Failure::Protocol(reason)));
-                }
-                if let Some(inbox) = inbox {
-                    inbox.fail(reason);
-                }
+            if let Read::Failed(reason) = read {
+                self.broken(id, reason);
             }
             if read != Read::More {
                 return;
@@ -377,6 +369,12 @@ impl Client {
                 }
                 H3Event::End { stream } => self.ended(stream_id(stream), cx),
                 H3Event::Reset { stream, code } => self.failed(stream_id(stream), code),
+                H3Event::Failed(error) => {
+                    if let Scope::Stream(stream) = error.scope {
+                        self.broken(stream_id(stream), error.reason);
+                    }
+                    self.link.outcome(Err(error), cx);
+                }
                 H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
                 _ => {}
             }
@@ -416,8 +414,22 @@ impl Client {
         if outgoing.is_some() {
             // The server did not need the rest of the request (RFC 9114 section 4.1).
             let _ = cx.quic.send_stream(id).reset(code(Code::NoError));
+            self.link.h3.finished(id.into());
         }
-        self.link.h3.finished(id.into());
+    }
+
+    /// The server broke a rule.
+    fn broken(&mut self, id: StreamId, reason: &'static str) {
+        let Some(slot) = self.exchanges.find(id) else { return };
+        let Some(Exchange { reply, inbox, .. }) = self.exchanges.remove(slot) else {
+            return;
+        };
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(Failure::Protocol(reason)));
+        }
+        if let Some(inbox) = inbox {
+            inbox.fail(reason);
+        }
     }
 
     fn failed(&mut self, id: StreamId, code: u64) {
@@ -466,7 +478,10 @@ impl Client {
                 Progress::More => self.writable.push(slot),
                 Progress::Blocked | Progress::Waiting => {}
                 // A server that wants no more of the request may still answer it.
-                Progress::Finished | Progress::Broken => exchange.outgoing = None,
+                Progress::Finished | Progress::Broken => {
+                    exchange.outgoing = None;
+                    self.link.h3.finished(id.into());
+                }
             }
         }
         match self.writable.is_empty() {

@@ -145,6 +145,7 @@ impl Link {
         }
         let _ = cx.quic.recv_stream(id).stop(code);
         self.h3.abandon(id.into());
+        self.h3.finished(id.into());
     }
 
     /// Whether everything that was written on request streams has been acknowledged.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
-use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority};
+use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority, Scope};
 use velocity_tls::Facts;
 
 use super::config;
@@ -325,6 +325,7 @@ impl Open {
                 H3Event::Reset { stream, .. } => {
                     self.received(stream, |inbox| inbox.fail("the client cancelled the request"));
                 }
+                H3Event::Failed(error) => self.failed(error, cx),
                 H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
                 H3Event::Priority { stream, priority } => {
                     let id = stream_id(stream);
@@ -350,6 +351,18 @@ impl Open {
                 end(&inbox);
             }
         }
+    }
+
+    /// The peer broke a rule, on a stream or altogether.
+    fn failed(&mut self, error: velocity_h3::Error, cx: &mut Cx<'_>) {
+        if let Scope::Stream(stream) = error.scope
+            && let Some(slot) = self.exchanges.find(stream_id(stream))
+            && let Some(exchange) = self.exchanges.remove(slot)
+            && let Some(inbox) = exchange.inbox
+        {
+            inbox.fail(error.reason);
+        }
+        self.link.outcome(Err(error), cx);
     }
 
     /// A request has come.
@@ -455,7 +468,8 @@ impl Open {
         let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
         let outcome = match &body {
             Body::Prepared(answer) => {
-                Machine::respond_encoded(&[answer.lines(), &common_lines()], &mut encoded);
+                let lines: [&[u8]; 2] = [answer.lines(), &common_lines()];
+                self.link.h3.respond_encoded(id.into(), &lines, &mut encoded);
                 Ok(())
             }
             _ => self.link.h3.respond(id.into(), &head, &mut encoded),

@@ -1,0 +1,112 @@
+//! The peer's unidirectional streams: which is which (RFC 9114, section 6.2; RFC 9204, section 4.2).
+
+use bytes::{Buf, Bytes};
+
+use super::Side;
+use crate::error::{Code, Error};
+use crate::table::Table;
+use crate::{StreamId, varint};
+
+const CONTROL: u64 = 0x00;
+const PUSH: u64 = 0x01;
+const ENCODER: u64 = 0x02;
+const DECODER: u64 = 0x03;
+
+/// What a stream is for. All of these have to live as long as the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Control,
+    Encoder,
+    Decoder,
+}
+
+/// The peer's unidirectional streams.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    control: Option<StreamId>,
+    encoder: Option<StreamId>,
+    decoder: Option<StreamId>,
+    /// Streams whose type has not come whole, and what there is of it.
+    untyped: Table<Type>,
+}
+
+#[derive(Debug, Default)]
+struct Type {
+    bytes: [u8; 8],
+    len: u8,
+}
+
+impl Incoming {
+    /// What `stream` is for, with its type taken off `data`; `None` if that has not come whole.
+    pub fn role(&mut self, stream: StreamId, data: &mut Bytes, side: Side) -> Result<Option<Role>, Error> {
+        for (known, role) in [
+            (self.control, Role::Control),
+            (self.encoder, Role::Encoder),
+            (self.decoder, Role::Decoder),
+        ] {
+            if known == Some(stream) {
+                return Ok(Some(role));
+            }
+        }
+        let Some(kind) = self.untyped.entry(stream).or_default().read(data) else {
+            return Ok(None);
+        };
+        self.untyped.remove(&stream);
+        let (slot, role) = match kind {
+            CONTROL => (&mut self.control, Role::Control),
+            ENCODER => (&mut self.encoder, Role::Encoder),
+            DECODER => (&mut self.decoder, Role::Decoder),
+            // Section 4.6: a client that never sent MAX_PUSH_ID allows no push. Section 6.2.2: and clients cannot push.
+            PUSH if side == Side::Client => {
+                return Err(Error::connection(Code::IdError, "a push that was not allowed"));
+            }
+            PUSH => {
+                return Err(Error::connection(
+                    Code::StreamCreationError,
+                    "a push stream of the client",
+                ));
+            }
+            _ => {
+                return Err(Error::stream(
+                    stream,
+                    Code::StreamCreationError,
+                    "a stream of unknown type",
+                ));
+            }
+        };
+        if slot.replace(stream).is_some() {
+            return Err(Error::connection(
+                Code::StreamCreationError,
+                "a second stream of a type there is one of",
+            ));
+        }
+        Ok(Some(role))
+    }
+
+    /// The stream has ended or was reset.
+    pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
+        if [self.control, self.encoder, self.decoder].contains(&Some(stream)) {
+            return Err(Error::connection(
+                Code::ClosedCriticalStream,
+                "the peer closed one of its critical streams",
+            ));
+        }
+        // Section 6.2: which may happen before its type is known.
+        self.untyped.remove(&stream);
+        Ok(())
+    }
+}
+
+impl Type {
+    fn read(&mut self, data: &mut Bytes) -> Option<u64> {
+        while !data.is_empty() {
+            // Eight bytes are always a number: there is room for every byte.
+            *self.bytes.get_mut(usize::from(self.len))? = data.get_u8();
+            self.len += 1;
+            if let Some((kind, _)) = varint::decode(&self.bytes[..usize::from(self.len)]) {
+                return Some(kind);
+            }
+        }
+        None
+    }
+}
