@@ -1,9 +1,11 @@
-//! What the tests of this folder share: a site behind a service.
+//! What the tests of this folder share: a site behind a service, and TLS on both ends.
 
 use std::fs;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use velocity_tls::Facts;
 
 use crate::plan::Plan;
@@ -12,7 +14,7 @@ use crate::session::Peer;
 use crate::snapshot::Snapshot;
 
 /// A self-signed leaf for `localhost`, good for a hundred years and for nothing else.
-const CERTIFICATE: &str = include_str!("testing-certificate.pem");
+pub const CERTIFICATE: &str = include_str!("testing-certificate.pem");
 const KEY: &str = include_str!("testing-key.pem");
 
 /// A site with one file.
@@ -63,4 +65,27 @@ impl Site {
 
 pub fn peer() -> Arc<Peer> {
     Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default()))
+}
+
+/// A server with the certificate above.
+pub fn acceptor() -> tokio_rustls::TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let mut config = config.with_single_cert(chain, key).unwrap();
+    config.send_tls13_tickets = 0; // so that all that follows the handshake is what a test wrote
+    Arc::new(config).into()
+}
+
+/// A client that trusts the certificate above.
+pub fn connector(alpn: &[u8]) -> tokio_rustls::TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap())
+        .unwrap();
+    let mut config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Arc::new(config).into()
 }
