@@ -101,7 +101,7 @@ fn rfc_9114_10_5_frames_without_effect() {
     for stream in 0..10 {
         receive(&mut server, stream * 4, &headers(GET), true).unwrap();
     }
-    for n in 0..1010 {
+    for n in 0..1040 {
         let kind = [frame(GREASE, &[]), update(400, "u=1"), frame(MAX_PUSH_ID, &[0])];
         receive(&mut server, 2, &kind[n % 3], false).unwrap();
     }
@@ -231,8 +231,11 @@ fn resets_and_stops() {
     ));
     server.finished(0);
     // What is not known, or was given up, is no news.
-    receive(&mut server, 4, &headers(POST), false).unwrap();
+    server.receive(4, headers(POST).into(), false).unwrap();
+    server.stopped(4, 7).unwrap();
     server.abandon(4);
+    let told = events(&mut server);
+    assert!(matches!(told[..], [Event::Stopped { stream: 4, code: 7 }]), "{told:?}");
     server.reset(4, 0).unwrap();
     server.finished(4);
     server.stopped(4, 0).unwrap();

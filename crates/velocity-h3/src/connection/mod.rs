@@ -43,7 +43,9 @@ use outgoing::Outgoing;
 use pending::Pending;
 use request::{Context, Stream};
 
-/// How many frames the control stream may carry beyond one for each request.
+/// How many frames the control stream may carry for each request, such as a PRIORITY_UPDATE whenever something scrolls
+/// into view, and how many beyond that: those have no effect that would be worth their cost (section 10.5).
+const FRAMES_PER_REQUEST: u64 = 4;
 const IDLE_FRAMES: u64 = 1000;
 
 /// Which end of the connection this is.
@@ -239,7 +241,8 @@ impl Connection {
     /// [`Event::Stopped`] can still come of it, and nothing else.
     pub fn abandon(&mut self, stream: StreamId) {
         self.end_receiving(stream);
-        self.events.retain(|event| event.stream() != Some(stream));
+        self.events
+            .retain(|event| event.stream() != Some(stream) || matches!(event, Event::Stopped { .. }));
     }
 
     /// What the peer has told about itself; `None` until [`Event::Settings`].
@@ -356,7 +359,7 @@ impl Connection {
             if !matches!(frame, Frame::Settings(_)) {
                 self.control_frames += 1;
             }
-            if self.control_frames > self.requests.saturating_add(IDLE_FRAMES) {
+            if self.control_frames > IDLE_FRAMES + self.requests.saturating_mul(FRAMES_PER_REQUEST).min(varint::MAX) {
                 return Err(Error::connection(
                     Code::ExcessiveLoad,
                     "too many frames on the control stream",

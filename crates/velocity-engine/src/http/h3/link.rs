@@ -2,13 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{Dir, Event, ReadError, StreamEvent, StreamId, VarInt};
-use velocity_h3::{Connection, Error, Scope, Uni};
+use velocity_h3::{Code, Connection, Error, Scope, Uni};
 
 use super::outgoing::code;
 use crate::quic::Cx;
 
 /// Largest piece taken from a stream at once.
 const PIECE: usize = 64 * 1024;
+
+/// What may wait for a peer that gives our own streams no credit, in bytes.
+const BACKLOG: usize = 64 * 1024;
 
 /// A connection's state machine and its streams.
 pub struct Link {
@@ -171,6 +174,10 @@ impl Link {
                 Uni::Decoder => 2,
             };
             self.ours[index].1.extend_from_slice(&bytes);
+        }
+        if self.ours.iter().any(|(_, pending)| pending.len() > BACKLOG) {
+            let reason = "what concerns the whole connection is not read";
+            return self.close(code(Code::ExcessiveLoad), reason, cx);
         }
         for (id, pending) in &mut self.ours {
             if pending.is_empty() {

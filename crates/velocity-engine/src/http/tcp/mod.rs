@@ -1,10 +1,16 @@
 //! HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) over TLS over TCP, by hyper.
 //!
-//! accept → hello stage → TLS → hyper → [`Service`]
+//! accept → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
+
+mod batch;
+mod h1;
+mod h2;
+#[cfg(test)]
+mod testing;
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,8 +18,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -24,7 +28,7 @@ use crate::access::Access;
 use crate::http::{Body, Response};
 use crate::log::{self, Level};
 use crate::net::rewind::Rewind;
-use crate::net::stall::{Progress, Stall};
+use crate::net::stall::Stall;
 use crate::plan::Limits;
 use crate::service::Service;
 use crate::session::Peer;
@@ -37,6 +41,11 @@ const WRITE_BUFFER: usize = 256 * 1024;
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
 
+/// A connection once its handshake is over. In an allocation of its own: it outlives every phase, and moves as a pointer.
+type Secure = Box<TlsStream<Transport>>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What to say to somebody who speaks HTTP in clear to a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
 
@@ -47,21 +56,18 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let progress = stream.progress();
-    let stream = match shutdown.handshake(within, Box::pin(handshake(stream, &tls))).await {
-        Some(Ok(mut stream)) => {
-            stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
-            stream
-        }
+    // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
+    let stream = match shutdown.handshake(within, Box::pin(handshake(stream, tls))).await {
+        Some(Ok(stream)) => stream,
         Some(Err(error)) => return log_failure(remote, &error.to_string()),
         None => return log_failure(remote, "the handshake took too long"),
     };
     let connection = stream.get_ref().1;
     let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));
     log_handshake(&peer);
-    // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
     let result = match peer.protocol {
-        "h2" => Box::pin(h2(stream, &peer, service, &limits, &progress, shutdown)).await,
-        _ => Box::pin(h1(stream, &peer, service, &limits, &progress, shutdown)).await,
+        "h2" => Box::pin(h2::serve(stream, &peer, service, &limits, &progress, shutdown)).await,
+        _ => Box::pin(h1::serve(stream, &peer, service, &limits, &progress, shutdown)).await,
     };
     if let Err(error) = result
         && log::enabled(Level::Debug)
@@ -72,7 +78,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>
 }
 
 /// Read the ClientHello, choose a configuration, and let rustls do the rest.
-async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<TlsStream<Transport>> {
+async fn handshake(mut stream: Stall<TcpStream>, tls: Arc<ServerTls>) -> io::Result<Secure> {
     let mut received = Vec::with_capacity(2048);
     let hello: Box<Hello> = loop {
         match record::inspect(&received) {
@@ -91,78 +97,11 @@ async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<
     let config = tls
         .choose_tcp(&hello)
         .ok_or_else(|| io::Error::other("no protocol over TCP"))?;
-    tokio_rustls::TlsAcceptor::from(config)
+    let mut stream = tokio_rustls::TlsAcceptor::from(config)
         .accept(Rewind::new(received, stream))
-        .await
-}
-
-async fn h1(
-    stream: TlsStream<Transport>,
-    peer: &Arc<Peer>,
-    service: Arc<Service>,
-    limits: &Limits,
-    progress: &Progress,
-    mut shutdown: Shutdown,
-) -> hyper::Result<()> {
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // Counts from the end of the previous answer, so it bounds idle time as well.
-        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        // Bounds the head of a request, and what of a body waits for TLS.
-        .max_buf_size(limits.max_header_bytes as usize)
-        // Chunks of a body go to rustls as they are, not through another buffer.
-        // (Not with pipeline_flush: it lets hyper buffer a body without any limit.)
-        .writev(true);
-    let handler = service_fn(|request| answer(&service, peer, request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
-    }
-    // hyper now waits for the rest of a request head that has begun; this is how long we do.
-    tokio::select! {
-        result = connection.as_mut() => result,
-        () = peer.silent(progress) => Ok(()),
-        () = shutdown.aborted() => Ok(()),
-    }
-}
-
-async fn h2(
-    stream: TlsStream<Transport>,
-    peer: &Arc<Peer>,
-    service: Arc<Service>,
-    limits: &Limits,
-    progress: &Progress,
-    mut shutdown: Shutdown,
-) -> hyper::Result<()> {
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(limits.max_header_bytes)
-        .max_send_buf_size(WRITE_BUFFER)
-        .max_frame_size(64 << 10)
-        // A peer that is gone without a word is found within two idle timeouts.
-        .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
-        .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
-    let for_requests = peer.clone();
-    let handler = service_fn(move |request| {
-        let (service, peer) = (service.clone(), for_requests.clone());
-        async move { answer(&service, &peer, request).await }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
-        () = peer.idle(Duration::from_millis(limits.idle_timeout_ms), progress) => connection.as_mut().graceful_shutdown(),
-    }
-    // hyper now waits for the answer to a PING. A peer that gives none must not hold us.
-    tokio::select! {
-        result = connection.as_mut() => result,
-        () = peer.silent(progress) => Ok(()),
-        () = shutdown.aborted() => Ok(()),
-    }
+        .await?;
+    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
+    Ok(Box::new(stream))
 }
 
 async fn answer(

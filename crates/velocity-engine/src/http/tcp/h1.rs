@@ -1,0 +1,198 @@
+//! HTTP/1.1 (RFC 9112) on one connection, by hyper, which keeps 16 KiB of buffers and more for as long as it lives.
+//!
+//! So it does not live long: a connection of which nothing was asked for [`DOZE_AFTER`] is taken apart down to its
+//! stream, and hyper is made anew around the first bytes of the next request.
+//!
+//! [`talk`] ⇄ [`doze`]
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
+
+use super::{BoxError, answer};
+use crate::net::rewind::Rewind;
+use crate::net::stall::Progress;
+use crate::plan::Limits;
+use crate::service::Service;
+use crate::session::Peer;
+use crate::shutdown::Shutdown;
+
+/// How long hyper waits for the next request before it is taken apart. Making it anew costs microseconds; and what those
+/// who have just been served gave back serves those who come next.
+const DOZE_AFTER: Duration = Duration::from_millis(250);
+
+/// What is read at first when a dozing connection wakes: most request heads are shorter.
+const FIRST_READ: usize = 2048;
+
+/// Serve a connection to its end.
+pub async fn serve<S>(
+    stream: S,
+    peer: &Arc<Peer>,
+    service: Arc<Service>,
+    limits: &Limits,
+    progress: &Progress,
+    mut shutdown: Shutdown,
+) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut stream = Rewind::new(Bytes::new(), stream);
+    loop {
+        let talk = talk(stream, peer, &service, limits, progress, &mut shutdown);
+        stream = match Box::pin(talk).await? {
+            Some(stream) => stream,
+            None => return Ok(()),
+        };
+        if !stream.is_spent() {
+            continue;
+        }
+        // The header timeout counts from the end of the previous answer, so it bounds idle time as well.
+        let until = progress.last() + Duration::from_millis(limits.header_timeout_ms);
+        match doze(&mut stream, until, &mut shutdown).await {
+            Some(received) => stream.put_back(received),
+            None => break,
+        }
+    }
+    // Nothing waits to be written, so this needs no patience: TLS and TCP say goodbye.
+    tokio::select! {
+        _ = stream.shutdown() => {}
+        () = shutdown.aborted() => {}
+    }
+    Ok(())
+}
+
+/// Answer requests until the connection ends, or until it idles: then the stream comes back, with what hyper read of the
+/// next request put back into it.
+async fn talk<S>(
+    stream: Rewind<S>,
+    peer: &Arc<Peer>,
+    service: &Service,
+    limits: &Limits,
+    progress: &Progress,
+    shutdown: &mut Shutdown,
+) -> hyper::Result<Option<Rewind<S>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+        // Bounds the head of a request, and what of a body waits for TLS.
+        .max_buf_size(limits.max_header_bytes as usize)
+        // Chunks of a body go to rustls as they are, not through another buffer.
+        // (Not with pipeline_flush: it lets hyper buffer a body without any limit.)
+        .writev(true);
+    let heard = AtomicBool::new(!stream.is_spent());
+    let handler = service_fn(|request| {
+        heard.store(false, Ordering::Relaxed);
+        answer(service, peer, request)
+    });
+    let stream = Listened { stream, heard: &heard };
+    let mut connection = builder.serve_connection(TokioIo::new(stream), handler);
+    // While part of a head is there, hyper's own timer must go on.
+    let idle = async {
+        loop {
+            peer.idle(DOZE_AFTER, progress).await;
+            if !heard.load(Ordering::Relaxed) {
+                return;
+            }
+            tokio::time::sleep(DOZE_AFTER).await;
+        }
+    };
+    tokio::select! {
+        // hyper first: when the others have their turn it has read and written all it can.
+        biased;
+        result = &mut connection => return result.map(|()| None),
+        () = shutdown.draining() => {}
+        () = idle => {
+            // Every answer is written: none is in flight, and the last write was not blocked. What may be left is the
+            // beginning of a head that came together with the request before it.
+            let parts = connection.into_parts();
+            let mut stream = parts.io.into_inner().stream;
+            stream.put_back(parts.read_buf);
+            return Ok(Some(stream));
+        }
+    }
+    Pin::new(&mut connection).graceful_shutdown();
+    // hyper now waits for the rest of a request head that has begun; this is how long we do.
+    tokio::select! {
+        result = connection => result.map(|()| None),
+        () = peer.silent(progress) => Ok(None),
+        () = shutdown.aborted() => Ok(None),
+    }
+}
+
+/// Wait for the first bytes of a request; `None` when it is time to close.
+async fn doze<S>(stream: &mut Rewind<S>, until: Instant, shutdown: &mut Shutdown) -> Option<Bytes>
+where
+    S: AsyncRead + Unpin,
+{
+    let first = std::future::poll_fn(|cx| {
+        // On the stack, and only while there is something to read.
+        let mut room = [std::mem::MaybeUninit::uninit(); FIRST_READ];
+        let mut room = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut room))?;
+        Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(room.filled())))
+    });
+    tokio::select! {
+        biased;
+        first = first => first.ok().filter(|bytes| !bytes.is_empty()),
+        () = tokio::time::sleep_until(until) => None,
+        () = shutdown.draining() => None,
+    }
+}
+
+/// Notes that something was read. A request clears the note, so that what remains noted is part of the next head.
+struct Listened<'a, S> {
+    stream: Rewind<S>,
+    heard: &'a AtomicBool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Listened<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listened<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

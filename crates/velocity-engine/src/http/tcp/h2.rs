@@ -1,0 +1,77 @@
+//! HTTP/2 (RFC 9113) on one connection, by hyper.
+
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::batch::{Batch, Handle};
+use super::{BoxError, Secure, Transport, WRITE_BUFFER, answer};
+use crate::net::stall::Progress;
+use crate::plan::Limits;
+use crate::service::Service;
+use crate::session::Peer;
+use crate::shutdown::Shutdown;
+
+/// Serve a connection to its end.
+pub async fn serve(
+    stream: Secure,
+    peer: &Arc<Peer>,
+    service: Arc<Service>,
+    limits: &Limits,
+    progress: &Progress,
+    mut shutdown: Shutdown,
+) -> Result<(), BoxError> {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_header_bytes)
+        .max_send_buf_size(WRITE_BUFFER)
+        .max_frame_size(64 << 10)
+        // A peer that is gone without a word is found within two idle timeouts.
+        .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
+        .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
+    let for_requests = peer.clone();
+    let handler = service_fn(move |request| {
+        let (service, peer) = (service.clone(), for_requests.clone());
+        async move { answer(&service, &peer, request).await }
+    });
+    let batch = Batch::new(stream, WRITE_BUFFER);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Handle(&batch)), handler));
+    tokio::select! {
+        result = drive(connection.as_mut(), &batch) => return result,
+        () = shutdown.draining() => connection.as_mut().graceful_shutdown(),
+        () = peer.idle(Duration::from_millis(limits.idle_timeout_ms), progress) => connection.as_mut().graceful_shutdown(),
+    }
+    // hyper now waits for the answer to a PING. A peer that gives none must not hold us.
+    tokio::select! {
+        result = drive(connection.as_mut(), &batch) => result,
+        () = peer.silent(progress) => Ok(()),
+        () = shutdown.aborted() => Ok(()),
+    }
+}
+
+/// A connection that flushes what it has written each time it was polled.
+async fn drive<C>(mut connection: Pin<&mut C>, batch: &Mutex<Batch<Transport>>) -> Result<(), BoxError>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    std::future::poll_fn(|cx| {
+        let polled = connection.as_mut().poll(cx);
+        // A flush that must wait wakes this task, as everything else here does.
+        let flushed = batch.lock().unwrap_or_else(PoisonError::into_inner).poll_finish(cx);
+        match (polled, flushed) {
+            (Poll::Ready(result), _) => Poll::Ready(result.map_err(BoxError::from)),
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;
