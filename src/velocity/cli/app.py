@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from velocity import __version__
-from velocity.cli import client, guarded, serve, style
+from velocity.cli import ca, cert, client, guarded, serve, style
 
 __all__ = ["app", "dispatch", "run"]
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command("serve", short_help="Serve a folder as a site.", epilog=serve.EXAMPLES)(serve.serve)
 app.add_typer(client.app, name="client")
+app.add_typer(cert.app, name="cert")
+app.add_typer(ca.app, name="ca")
 
 
 @app.command("version")
@@ -80,9 +82,22 @@ def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     text = describe().rstrip(".")
     if not text:  # a group without a verb has printed its help
         return 2
-    verb = " ".join(word for word in arguments[:2] if word in {"serve", "client", "get", "probe", "version"})
+    verb = _verb(arguments)
     style.error(text[:1].lower() + text[1:], f"velocity {verb + ' ' if verb else ''}--help shows what there is")
     return 2
+
+
+def _verb(arguments: list[str]) -> str:
+    """As much of a command line as names a verb or a group."""
+    known: typer.Typer | None = app
+    words: list[str] = []
+    for word in arguments[:2]:
+        groups = {group.name: group.typer_instance for group in known.registered_groups} if known else {}
+        if known is None or (word not in groups and word not in {one.name for one in known.registered_commands}):
+            break
+        words.append(word)
+        known = groups.get(word)
+    return " ".join(words)
 
 
 def _name_the_variable(error: typer.TyperException) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from velocity.errors import PkiError
 from velocity.pki import keys
+from velocity.pki.names import names_of
 from velocity.pki.storage import write_all
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Issued:
     root: bytes
     classical_key: ClassicalKey | None = None
     alternative_key: AlternativeKey | None = None
+
+    def __repr__(self) -> str:
+        return f"Issued({', '.join(self.names)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names it bears."""
+        return names_of(self.leaf.plain)
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

@@ -6,6 +6,7 @@ The keyring needs the package `keyring` (`pip install velocity-pq[keyring]`), wh
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from velocity.errors import PkiError
@@ -13,7 +14,7 @@ from velocity.errors import PkiError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["VARIABLE", "find", "from_keyring", "read_file", "to_keyring"]
+__all__ = ["VARIABLE", "find", "for_new", "from_keyring", "read_file", "to_keyring"]
 
 VARIABLE = "VELOCITY_CA_PASSPHRASE"
 _SERVICE = "velocity-ca"
@@ -28,6 +29,24 @@ def find(directory: Path, file: Path | None = None) -> str | None:
     if file is not None:
         return read_file(file)
     return os.environ.get(VARIABLE) or from_keyring(directory)
+
+
+def for_new(directory: Path, file: Path | None = None, *, keyring: bool = False) -> str | None:
+    """The passphrase that is to encrypt the keys of a new authority; None leaves them plain.
+
+    Args:
+        directory: where the authority will be.
+        file: holds it.
+        keyring: keep it in the keyring too, and make one up where neither `file` nor the environment has any.
+
+    Raises:
+        PkiError: as `find` and `to_keyring`.
+    """
+    given = read_file(file) if file is not None else os.environ.get(VARIABLE) or None
+    if keyring:
+        given = given or secrets.token_urlsafe(32)
+        to_keyring(directory, given)
+    return given
 
 
 def read_file(file: Path) -> str:
