@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -80,7 +81,8 @@ def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     _name_the_variable(error)
     describe = getattr(error, "format_message", lambda: str(error))
     text = describe().rstrip(".")
-    if not text:  # a group without a verb has printed its help
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a verb: what it says is its help
+        print(text, file=sys.stderr)
         return 2
     verb = _verb(arguments)
     style.error(text[:1].lower() + text[1:], f"velocity {verb + ' ' if verb else ''}--help shows what there is")

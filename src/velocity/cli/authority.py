@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
+    from velocity.pki.bundle import Written
     from velocity.pki.ca import Authority
     from velocity.pki.keys import Profile
 
@@ -160,13 +161,12 @@ def write_text(content: bytes, out: Path | None) -> None:
         raise ClientError("OUTPUT_UNWRITABLE", f"cannot write to {out}: {error.strerror}") from error
 
 
-def say_written(chain_file: Path, key_file: Path | None, name: str) -> None:
+def say_written(written: Written, name: str, *, serve: bool = True) -> None:
     """What was written where, and what to do with it."""
     from shlex import quote
 
-    folder = chain_file.parent
-    style.note(f"Wrote {', '.join(sorted(path.name for path in folder.glob('*.pem')))} to {folder}")
-    if key_file is not None:
-        style.note(f"  serve it     velocity serve --cert {quote(str(chain_file))} --key {quote(str(key_file))}")
-        url = f"https://[{name}]:4433/" if ":" in name else f"https://{name}:4433/"
-        style.note(f"  fetch it     velocity client get {url} --cacert {quote(str(folder / 'root.pem'))}")
+    style.note(f"Wrote {', '.join(written.names)} to {written.chain.parent}")
+    if serve:
+        host = f"[{name}]" if ":" in name else name.replace("*", "www")
+        style.note(f"  serve it     velocity serve --cert {quote(str(written.chain))} --key {quote(str(written.key))}")
+        style.note(f"  fetch it     velocity client get https://{host}:4433/ --cacert {quote(str(written.root))}")

@@ -131,8 +131,7 @@ def sign(
     issued = authority.find(ca, passphrase_file).sign_request(
         data, usage="client" if client else "server", lifetime=authority.lifetime(lifetime)
     )
-    chain_file, _ = bundle.write(issued, out)
-    authority.say_written(chain_file, None, issued.names[0])
+    authority.say_written(bundle.write(issued, out), issued.names[0], serve=False)
     return 0
 
 
@@ -194,8 +193,7 @@ def untrust(dry_run: _DryRun = False, ca: authority.CaOption = None) -> int:
 def _change_trust(ca: Path | None, *, dry_run: bool, remove: bool) -> int:
     from velocity.pki import trust as stores
 
-    found = authority.find(ca)
-    for step in stores.plan(found.root, remove=remove):
+    for step in stores.plan(authority.find(ca).directory / "root.pem", remove=remove):
         if dry_run:
             print(step.command)
         else:

@@ -72,8 +72,7 @@ def issue(
         usage="client" if client else "server",
         lifetime=authority.lifetime(lifetime),
     )
-    chain_file, key_file = bundle.write(issued, _folder(out, names[0]))
-    authority.say_written(chain_file, None if client else key_file, names[0])
+    authority.say_written(bundle.write(issued, _folder(out, names[0])), names[0], serve=not client)
     style.note(f"  good until   {issued.leaf.plain.not_valid_after_utc:%Y-%m-%d %H:%M}Z")
     return 0
 
@@ -123,8 +122,7 @@ def hybridize(
 
     wanted = None if profile is None else authority.profile(profile)
     issued = add_hybrid(authority.find(ca, passphrase_file), chains.load(chain), keys.load_classical(key), wanted)
-    chain_file, key_file = bundle.write(issued, out)
-    authority.say_written(chain_file, key_file, issued.names[0].replace("*", "www"))
+    authority.say_written(bundle.write(issued, out), issued.names[0])
     style.note(f"  good until   {issued.leaf.plain.not_valid_after_utc:%Y-%m-%d %H:%M}Z")
     return 0
 

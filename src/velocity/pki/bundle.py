@@ -10,7 +10,7 @@ root.pem                 the root, for those who shall trust it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from velocity.pki.hybrid import Certificate
     from velocity.pki.keys import AlternativeKey, ClassicalKey
 
-__all__ = ["Issued", "pem", "write"]
+__all__ = ["Issued", "Written", "pem", "write"]
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,28 @@ class Issued:
         return names_of(self.leaf.plain)
 
 
+class Written(NamedTuple):
+    """Files that were written."""
+
+    chain: Path
+    key: Path
+    """Where the classical key is, or would be."""
+    root: Path
+    names: tuple[str, ...]
+
+
 def pem(*certificates: x509.Certificate) -> bytes:
     """Certificates in PEM, in this order."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-def write(issued: Issued, directory: Path) -> tuple[Path, Path]:
+def write(issued: Issued, directory: Path) -> Written:
     """Write what was issued; keys with mode 0600, certificates with 0644, each whole or not at all.
 
     The directory is made, for its owner only, if it is not there.
 
     Returns:
-        The files of the hybrid chain and of the classical key.
+        Where what is.
 
     Raises:
         PkiError: the directory cannot be written (`CERT_UNWRITABLE`); the old files are as they were.
@@ -92,4 +102,6 @@ def write(issued: Issued, directory: Path) -> tuple[Path, Path]:
     except OSError as error:
         message = f"cannot write certificates to {directory}: {error.strerror}"
         raise PkiError("CERT_UNWRITABLE", message, "choose another folder with --out DIR") from error
-    return chain_file, key_file
+    return Written(
+        chain_file, key_file, directory / "root.pem", tuple(sorted(path.name for path in (*private, *public)))
+    )

@@ -166,7 +166,7 @@ def read(data: bytes) -> Certificate:
         if plain.version is not x509.Version.v3 or plain.serial_number <= 0:
             raise der.DerError("it is not of version 3, or its serial number is not positive")
         outer = _outer(data)
-        if _fields(outer.tbs, _CERTIFICATE)[0][2].raw != outer.algorithm:
+        if not _names_algorithm(outer, _CERTIFICATE):
             raise der.DerError("it names two signature algorithms")
     except _UNREADABLE as error:
         raise der.DerError(_first_line(error)) from error
@@ -180,9 +180,12 @@ def read_pem(data: bytes) -> list[Certificate]:
         DerError: there is none, or one is not well formed.
     """
     try:
-        return [read(plain.public_bytes(Encoding.DER)) for plain in x509.load_pem_x509_certificates(data)]
+        found = [read(plain.public_bytes(Encoding.DER)) for plain in x509.load_pem_x509_certificates(data)]
     except _UNREADABLE as error:
         raise der.DerError(_first_line(error)) from error
+    if len(found) != data.count(b"-----BEGIN "):
+        raise der.DerError("it is cut off, or holds something else too")
+    return found
 
 
 def sign_certificate(
@@ -224,7 +227,7 @@ def read_revocation_list(data: bytes) -> RevocationList:
         encoded = plain.public_bytes(Encoding.DER)
         alternative = _alternative(plain.extensions)
         outer = _outer(encoded)
-        if _fields(outer.tbs, _REVOCATION_LIST)[0][1].raw != outer.algorithm:
+        if not _names_algorithm(outer, _REVOCATION_LIST):
             raise der.DerError("it names two signature algorithms")
         return RevocationList(plain, encoded, alternative)
     except _UNREADABLE as error:
@@ -378,12 +381,14 @@ def _sign_both(draft: bytes, extensions_tag: int, issuer: HybridKey) -> bytes:
 
 
 def _classically_signed(outer: _Outer, extensions_tag: int, key: object) -> bool:
+    return _names_algorithm(outer, extensions_tag) and _signature_holds(outer, key)
+
+
+def _names_algorithm(outer: _Outer, extensions_tag: int) -> bool:
+    """Whether what is signed names the algorithm it is signed with (RFC 5280 sections 4.1.1.2 and 5.1.1.2)."""
+    fields = der.children(der.only(outer.tbs, der.SEQUENCE).content)
     index = 2 if extensions_tag == _CERTIFICATE else 1
-    try:
-        fields = der.children(der.only(outer.tbs, der.SEQUENCE).content)
-    except der.DerError:
-        return False
-    return len(fields) > index and fields[index].raw == outer.algorithm and _signature_holds(outer, key)
+    return len(fields) > index and fields[index].raw == outer.algorithm
 
 
 def _signature_holds(outer: _Outer, key: object) -> bool:

@@ -11,19 +11,15 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.errors import PkiError
+from velocity.pki import chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from velocity.pki.hybrid import Certificate
 
 __all__ = ["Step", "plan"]
 
@@ -38,17 +34,18 @@ class Step:
     run: Callable[[], None]
 
 
-def plan(root: Certificate, *, remove: bool = False, home: Path | None = None) -> list[Step]:
+def plan(root_file: Path, *, remove: bool = False, home: Path | None = None) -> list[Step]:
     """What it takes on this machine to trust a root, or to stop trusting it.
 
     Args:
-        root: its certificate.
+        root_file: its certificate, PEM.
         remove: stop trusting it.
         home: whose NSS databases are meant; the user's by default.
 
     Raises:
-        PkiError: there is no store that Velocity knows (`TRUST_STORE_MISSING`).
+        PkiError: there is no store that Velocity knows (`TRUST_STORE_MISSING`), or no root (`CERT_UNREADABLE`).
     """
+    root = _Root(root_file.absolute(), hashlib.sha256(chain.load(root_file)[0]).hexdigest()[:16])
     steps = [*_system(root, remove), *_nss(root, remove, home or Path.home())]
     if not steps:
         message = "this machine has no trust store that is known here"
@@ -56,27 +53,32 @@ def plan(root: Certificate, *, remove: bool = False, home: Path | None = None) -
     return steps
 
 
-def _label(root: Certificate) -> str:
-    return f"velocity-{hashlib.sha256(root.der).hexdigest()[:16]}"
+class _Root(NamedTuple):
+    file: Path
+    digest: str
+
+    @property
+    def label(self) -> str:
+        return f"velocity-{self.digest}"
 
 
-def _system(root: Certificate, remove: bool) -> list[Step]:
+def _system(root: _Root, remove: bool) -> list[Step]:
     update = shutil.which("update-ca-certificates") or shutil.which("update-ca-certificates", path="/usr/sbin:/sbin")
     if update is None or not SYSTEM_STORE.is_dir():
         return []
-    file = SYSTEM_STORE / f"{_label(root)}.crt"
+    file = SYSTEM_STORE / f"{root.label}.crt"
     if remove:
         first = Step(f"rm -f {file}", lambda: _file(lambda: file.unlink(missing_ok=True), file))
         return [first, _command(update, "--fresh")]
 
     def copy() -> None:
-        file.write_bytes(root.plain.public_bytes(Encoding.PEM))
+        file.write_bytes(root.file.read_bytes())
         file.chmod(0o644)
 
-    return [Step(f"install -m 644 root.pem {file}", lambda: _file(copy, file)), _command(update)]
+    return [Step(f"install -m 644 {root.file} {file}", lambda: _file(copy, file)), _command(update)]
 
 
-def _nss(root: Certificate, remove: bool, home: Path) -> list[Step]:
+def _nss(root: _Root, remove: bool, home: Path) -> list[Step]:
     certutil = shutil.which("certutil")
     if certutil is None:
         return []
@@ -87,20 +89,12 @@ def _nss(root: Certificate, remove: bool, home: Path) -> list[Step]:
     return [_in_database(certutil, f"sql:{database}", root, remove) for database in there]
 
 
-def _in_database(certutil: str, database: str, root: Certificate, remove: bool) -> Step:
-    label = _label(root)
+def _in_database(certutil: str, database: str, root: _Root, remove: bool) -> Step:
+    label = root.label
     if remove:
         # Deleting what is not there is fine: certutil fails, and the wish is fulfilled.
         return _command(certutil, "-D", "-d", database, "-n", label, may_fail=True)
-    shown = f"{certutil} -A -d {database} -n {label} -t C,, -i root.pem"
-
-    def add() -> None:
-        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-            file.write(root.plain.public_bytes(Encoding.PEM))
-            file.flush()
-            _run([certutil, "-A", "-d", database, "-n", label, "-t", "C,,", "-i", file.name])
-
-    return Step(shown, add)
+    return _command(certutil, "-A", "-d", database, "-n", label, "-t", "C,,", "-i", str(root.file))
 
 
 def _command(*command: str, may_fail: bool = False) -> Step:
