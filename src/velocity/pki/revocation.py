@@ -6,16 +6,15 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from velocity.errors import PkiError
-from velocity.pki import hybrid, keys
+from velocity.pki import der, hybrid, keys
 from velocity.pki.storage import write_all
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives import hashes
-
     from velocity.pki.ca import Authority
 
 __all__ = ["REASONS", "Revoked", "ocsp_response", "revocation_list", "revoke", "revoked"]
@@ -168,9 +167,15 @@ def ocsp_response(authority: Authority, request: bytes) -> bytes:
 
 def _identity(authority: Authority, digest: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
     """The hashes of the issuer's name and key that OCSP speaks of it with (RFC 6960 section 4.1.1)."""
-    certificate = authority.issuer.plain
-    probe = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, digest).build()
-    return probe.issuer_name_hash, probe.issuer_key_hash
+    public = authority.issuer.plain.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key = der.bit_string_value(der.children(der.only(public, der.SEQUENCE).content)[1].raw)
+    return _hash(digest, authority.issuer.plain.subject.public_bytes()), _hash(digest, key)
+
+
+def _hash(digest: hashes.HashAlgorithm, data: bytes) -> bytes:
+    hasher = hashes.Hash(digest)
+    hasher.update(data)
+    return hasher.finalize()
 
 
 def _revoked(authority: Authority, serial: int) -> list[Revoked]:
