@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from velocity.cli import authority, style
+
+if TYPE_CHECKING:
+    from velocity.pki.chain import Usage
 
 __all__ = ["app"]
 
@@ -128,9 +131,9 @@ def sign(
         data = csr.read_bytes()
     except OSError as error:
         raise PkiError("CSR_INVALID", f"cannot read {csr}: {error.strerror}") from error
-    issued = authority.find(ca, passphrase_file).sign_request(
-        data, usage="client" if client else "server", lifetime=authority.lifetime(lifetime)
-    )
+    usage: Usage = "client" if client else "server"
+    span = authority.lifetime(lifetime)
+    issued = authority.find(ca, passphrase_file).sign_request(data, usage=usage, lifetime=span)
     authority.say_written(bundle.write(issued, out), issued.names[0], serve=False)
     return 0
 

@@ -65,12 +65,9 @@ def issue(
     from velocity.pki import bundle
 
     names = authority.canonical(dns or [], ip or [])
+    wanted, kind, span = authority.profile(profile), _key_type(key_type), authority.lifetime(lifetime)
     issued = authority.find(ca, passphrase_file).issue(
-        names,
-        profile=authority.profile(profile),
-        key_type=_key_type(key_type),
-        usage="client" if client else "server",
-        lifetime=authority.lifetime(lifetime),
+        names, profile=wanted, key_type=kind, usage="client" if client else "server", lifetime=span
     )
     authority.say_written(bundle.write(issued, _folder(out, names[0])), names[0], serve=not client)
     style.note(f"  good until   {issued.leaf.plain.not_valid_after_utc:%Y-%m-%d %H:%M}Z")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import needs
 from unit.pki.making import root
 from velocity.errors import PkiError
 from velocity.pki import bundle, trust
@@ -93,9 +94,7 @@ def test_no_store(tmp_path: Path, root_file: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_real_database(tmp_path: Path, root_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certutil = shutil.which("certutil")
-    if certutil is None:
-        return  # what is called is tested above
+    certutil = needs.command("certutil", "libnss3-tools")
     monkeypatch.setattr(trust, "SYSTEM_STORE", tmp_path / "missing")
     database = tmp_path / ".pki" / "nssdb"
     database.mkdir(parents=True)
