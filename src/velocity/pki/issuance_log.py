@@ -56,11 +56,7 @@ class IssuanceLog:
             PkiError: the log was tampered with (`CA_LOG_TAMPERED`) or cannot be read (`CA_LOG_UNREADABLE`).
         """
         try:
-            head = self._head_path.read_bytes() if self._head_path.exists() else None
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "rb") as file:
-                file.seek(self._offset)
-                added = file.read()
+            head, added = self._read()
         except OSError as error:
             raise PkiError("CA_LOG_UNREADABLE", f"cannot read {self.path}: {error.strerror}") from error
         count, last = self._read_head(head)
@@ -105,6 +101,23 @@ class IssuanceLog:
             os.close(descriptor)
         write_all({self._head_path: self._sign(len(self.entries) + 1, hashlib.sha256(line).hexdigest(), key)})
         self._take(line)
+
+    def _read(self) -> tuple[bytes | None, bytes]:
+        """The head, and what follows the lines that are known, as they were at one moment."""
+        while True:
+            head = self._head()
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "rb") as file:
+                file.seek(self._offset)
+                added = file.read()
+            if self._head() == head:  # else somebody has added a line meanwhile
+                return head, added
+
+    def _head(self) -> bytes | None:
+        try:
+            return self._head_path.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _take(self, line: bytes) -> None:
         number = len(self.entries)

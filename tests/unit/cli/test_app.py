@@ -27,7 +27,7 @@ VERBS = [
 
 
 def test_every_verb_is_listed_here() -> None:
-    groups = {name: getattr(one, "commands", {}) for name, one in get_command(module.app).commands.items()}  # type: ignore[attr-defined]
+    groups = {name: getattr(one, "commands", {}) for name, one in get_command(module.build()).commands.items()}  # type: ignore[attr-defined]
     found = {(name, *verb) for name, verbs in groups.items() for verb in ([(one,) for one in verbs] or [()])}
     assert found - {("version",)} == {tuple(verb) for verb in VERBS}
 
@@ -77,7 +77,7 @@ def test_help_shows_the_defaults(capsys: pytest.CaptureFixture[str], monkeypatch
 
 
 def test_every_flag_of_serve_has_its_variable() -> None:
-    command = get_command(module.app).commands["serve"]  # type: ignore[attr-defined]
+    command = get_command(module.build()).commands["serve"]  # type: ignore[attr-defined]
     variables = {option.opts[-1]: option.envvar for option in command.params if option.opts[-1].startswith("--")}
     assert len(variables) > 15
     for flag, variable in variables.items():
@@ -114,7 +114,7 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "app", broken)
+    monkeypatch.setattr(module, "build", lambda verbs: broken)
 
 
 def test_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import velocity
 from velocity.errors import ConfigError, PkiError
 from velocity.pki import policy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = dt.timedelta(days=1)
 
@@ -116,3 +116,10 @@ def test_durations(text: str, seconds: int) -> None:
 def test_no_durations(text: object) -> None:
     with pytest.raises(ValueError, match="length of time"):
         policy.duration(text)
+
+
+def test_the_policy_in_the_guide() -> None:
+    guide = Path(velocity.__file__).parents[2] / "docs" / "guides" / "certificates.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    shown = policy.parse(block, str(guide))
+    assert set(shown.model_fields_set) == set(policy.Policy.model_fields)
