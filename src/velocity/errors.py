@@ -3,6 +3,8 @@
     VelocityError
      ├── ConfigError      flags, environment or files are wrong            exit 2
      ├── StartError       the configuration is fine, starting failed       exit 3
+     ├── PkiError         a key, certificate or authority is not usable    exit 1
+     │    └── ChainError      a certificate chain did not pass
      └── ClientError      what a client asked for did not happen           exit 1
           ├── ConnectError    no connection, or no handshake
           └── RequestError    a connection, but no complete response
@@ -15,10 +17,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ChainError",
     "ClientError",
     "ConfigError",
     "ConnectError",
     "InternalError",
+    "PkiError",
     "RequestError",
     "StartError",
     "VelocityError",
@@ -58,6 +62,26 @@ class StartError(VelocityError):
     """The configuration reads well, but the server could not start with it."""
 
     exit_code = 3
+
+
+class PkiError(VelocityError):
+    """A key or certificate cannot be used, or an authority does not issue what was asked for."""
+
+
+class ChainError(PkiError):
+    """A certificate chain did not pass: which link, and why.
+
+    Attributes:
+        link: place in the chain, 0 being the leaf.
+        subject: whom that certificate names.
+        cause: stable, lower snake case; see `velocity.pki.chain.Cause`.
+    """
+
+    def __init__(self, link: int, subject: str, cause: str, message: str, hint: str = "") -> None:
+        super().__init__("CERT_PQ_VALIDATION_FAILED", message, hint)
+        self.link = link
+        self.subject = subject
+        self.cause = cause
 
 
 class ClientError(VelocityError):

@@ -67,7 +67,12 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def test_the_command_line_leaves_the_heavy_for_later() -> None:
-    assert not {"pydantic", "cryptography", "rich.console"} & imported_by("import velocity.cli.app")
+    assert not {"pydantic", "cryptography", "rich.console"} & imported_by("import velocity.cli.app as a; a.build()")
+
+
+def test_serving_leaves_other_verbs_for_later() -> None:
+    loaded = imported_by("import velocity.cli.app as a; a.build(('serve',))")
+    assert not {"velocity.cli.client", "velocity.cli.cert", "velocity.cli.ca"} & loaded
 
 
 def test_exported_names() -> None:

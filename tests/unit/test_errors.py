@@ -29,14 +29,25 @@ def test_one_tree() -> None:
     assert issubclass(errors.ConnectError, errors.ClientError)
     assert issubclass(errors.RequestError, errors.ClientError)
     assert issubclass(errors.ClientError, errors.VelocityError)
+    assert issubclass(errors.ChainError, errors.PkiError)
+
+
+def test_a_chain_error_names_link_and_cause() -> None:
+    error = errors.ChainError(1, "the root", "expired", "a message", "a hint")
+    assert (error.code, error.link, error.subject, error.cause) == (
+        "CERT_PQ_VALIDATION_FAILED", 1, "the root", "expired"
+    )  # fmt: skip
+    assert (str(error), error.hint, error.exit_code) == ("a message", "a hint", 1)
 
 
 def test_names_that_others_rely_on() -> None:
     assert set(errors.__all__) == {
+        "ChainError",
         "ClientError",
         "ConfigError",
         "ConnectError",
         "InternalError",
+        "PkiError",
         "RequestError",
         "StartError",
         "VelocityError",

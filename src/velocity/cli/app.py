@@ -1,29 +1,46 @@
-"""The command `velocity`: its verbs."""
+"""The command `velocity`: its verbs.
+
+Making a command of a function's signature takes milliseconds, so only the one that is asked for is made;
+all of them are for help and for mistakes.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Annotated
 
 import typer
 
 from velocity import __version__
-from velocity.cli import client, guarded, serve, style
+from velocity.cli import guarded, style
 
-__all__ = ["app", "dispatch", "run"]
+__all__ = ["VERBS", "build", "dispatch", "run"]
 
-app = typer.Typer(
-    name="velocity",
-    help="A post-quantum web server and client: HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-app.command("serve", short_help="Serve a folder as a site.", epilog=serve.EXAMPLES)(serve.serve)
-app.add_typer(client.app, name="client")
+VERBS = ("serve", "client", "cert", "ca")
 
 
-@app.command("version")
+def build(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
+    """The command with some of its verbs; `version` is always there."""
+    app = typer.Typer(
+        name="velocity",
+        help="A post-quantum web server and client: HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_root)
+    for verb in verbs:
+        module = importlib.import_module(f"velocity.cli.{verb}")
+        if verb == "serve":
+            app.command("serve", short_help="Serve a folder as a site.", epilog=module.EXAMPLES)(module.serve)
+        else:
+            app.add_typer(module.app, name=verb)
+    app.command("version")(version)
+    return app
+
+
 def version() -> None:
     """Print the version."""
     print(f"velocity {__version__}")
@@ -35,7 +52,6 @@ def _version_flag(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version_flag, is_eager=True, help="Print the version and exit.")
@@ -62,8 +78,10 @@ def dispatch(arguments: list[str]) -> int:
     Raises:
         VelocityError: what the command could not do.
     """
+    first = arguments[0] if arguments else ""
+    verbs = (first,) if first in VERBS else () if first in ("version", "--version") else VERBS
     try:
-        result = app(arguments, prog_name="velocity", standalone_mode=False, obj=arguments)
+        result = build(verbs)(arguments, prog_name="velocity", standalone_mode=False, obj=arguments)
     except typer.Exit as done:
         return done.exit_code
     except typer.Abort:
@@ -78,11 +96,25 @@ def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     _name_the_variable(error)
     describe = getattr(error, "format_message", lambda: str(error))
     text = describe().rstrip(".")
-    if not text:  # a group without a verb has printed its help
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a verb: what it says is its help
+        print(text, file=sys.stderr)
         return 2
-    verb = " ".join(word for word in arguments[:2] if word in {"serve", "client", "get", "probe", "version"})
+    verb = _verb(arguments)
     style.error(text[:1].lower() + text[1:], f"velocity {verb + ' ' if verb else ''}--help shows what there is")
     return 2
+
+
+def _verb(arguments: list[str]) -> str:
+    """As much of a command line as names a verb or a group."""
+    known: typer.Typer | None = build()
+    words: list[str] = []
+    for word in arguments[:2]:
+        groups = {group.name: group.typer_instance for group in known.registered_groups} if known else {}
+        if known is None or (word not in groups and word not in {one.name for one in known.registered_commands}):
+            break
+        words.append(word)
+        known = groups.get(word)
+    return " ".join(words)
 
 
 def _name_the_variable(error: typer.TyperException) -> None:

@@ -53,7 +53,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _sources(launch: Launch) -> dict[str, tuple[int, ...]]:
-    """Every file the outcome was made from: the certificate, and the code that made the rest."""
+    """Every file the outcome was made from: the certificate and its keys, and the code that made the rest."""
     package = os.path.dirname(velocity.__file__)  # noqa: PTH120
     code = [
         entry.path
@@ -61,7 +61,9 @@ def _sources(launch: Launch) -> dict[str, tuple[int, ...]]:
         for entry in os.scandir(os.path.join(package, part))  # noqa: PTH118
         if entry.name.endswith(".py")
     ]
-    return {path: _stamp(path) for path in (*code, launch.chain_file, launch.key_file)}
+    stem, ending = os.path.splitext(launch.key_file)  # noqa: PTH122
+    kept = (launch.chain_file, launch.key_file, f"{stem}.mldsa{ending}")  # the last as velocity.pki.keys.sibling has it
+    return {path: _stamp(path) for path in (*code, *kept)}
 
 
 def _sealed(content: bytes) -> bytes:

@@ -1,32 +1,31 @@
-"""A certificate for trying things out: ECDSA P-256, signed by itself, kept under `.velocity/` in the root.
+"""A certificate for trying things out: hybrid, signed by itself, kept under `.velocity/` in the root.
 
-Chain and key are one PEM file each, but belong together; the key is written first and the
-certificate names it by its public key, so a pair torn by a crash is noticed and made anew.
+`cert.pem` holds the certificate, `key.pem` its ECDSA P-256 key and `key.mldsa.pem` its ML-DSA-65 key. They belong
+together; the keys are written first and the certificate names them by their public keys, so a set
+torn by a crash is noticed and made anew, and so is a classical certificate that an older version made.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.errors import StartError
-from velocity.pki.storage import is_private, locked, private_directory, write_private
+from velocity.pki.storage import is_private, locked, private_directory, write_all, write_private
 
 if TYPE_CHECKING:
-    from cryptography import x509
+    from velocity.pki.keys import HybridKey
 
 __all__ = ["DEFAULT_NAMES", "KeyPair", "ensure"]
 
 DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
 _LIFETIME = dt.timedelta(days=90)
 _RENEW_BEFORE = dt.timedelta(days=7)
-_SKEW = dt.timedelta(hours=1)
 
 
 class KeyPair(NamedTuple):
-    """Where a certificate and its key are, and how long they are good."""
+    """Where a certificate and its keys are, and how long they are good; the ML-DSA key is a sibling of `key_file`."""
 
     chain_file: Path
     key_file: Path
@@ -58,8 +57,7 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
             if expiry is None:  # else another start has made it meanwhile
                 write_private(directory.parent / ".gitignore", b"*\n")
                 chain, key = _make(names)
-                write_private(key_file, key)
-                write_private(chain_file, chain)
+                _write(chain_file, key_file, chain, key)
                 expiry = dt.datetime.now(dt.UTC) + _LIFETIME
     except OSError as error:
         raise StartError(
@@ -71,71 +69,47 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
 
 
 def _expiry(chain_file: Path, key_file: Path, names: tuple[str, ...]) -> dt.datetime | None:
-    """When the stored pair expires, if it bears these names, is good for a while, and belongs together."""
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    """When what is stored expires, if it is hybrid, bears these names, is good for a while, and belongs together."""
+    from velocity.errors import PkiError
+    from velocity.pki import chain, hybrid, keys
+    from velocity.pki import names as names_
 
-    try:
-        if not all(map(is_private, (key_file.parent.parent, key_file.parent, key_file, chain_file))):
-            return None
-        certificate = x509.load_pem_x509_certificate(chain_file.read_bytes())
-        key = load_pem_private_key(key_file.read_bytes(), password=None)
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
+    alternative_file = keys.sibling(key_file, "mldsa")
+    if not all(map(is_private, (key_file.parent.parent, key_file.parent, key_file, alternative_file, chain_file))):
         return None
-    stored = {*san.get_values_for_type(x509.DNSName), *map(str, san.get_values_for_type(x509.IPAddress))}
-    expiry = certificate.not_valid_after_utc
-    fits = stored == set(names) and certificate.public_key() == key.public_key()
+    try:
+        certificate = hybrid.read(chain.load(chain_file)[0])
+        key = keys.load(key_file)
+    except PkiError:
+        return None
+    if certificate.alternative.key is None or set(names_.names_of(certificate.plain)) != set(names):
+        return None
+    pairs = (
+        (certificate.plain.public_key(), key.classical.public_key()),
+        (certificate.alternative.key, key.alternative.public_key()),
+    )
+    expiry = certificate.plain.not_valid_after_utc
+    fits = certificate.is_hybrid and all(certified == held for certified, held in pairs)
     return expiry if fits and expiry - dt.datetime.now(dt.UTC) > _RENEW_BEFORE else None
 
 
-def _make(names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """A fresh certificate and its key, both PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+def _make(names: tuple[str, ...]) -> tuple[bytes, HybridKey]:
+    """A fresh certificate, PEM, and its keys."""
+    from velocity.pki import bundle, hybrid, keys, templates
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    now = dt.datetime.now(dt.UTC)
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
+    key = keys.generate("balanced")
+    validity = templates.Validity.of(dt.datetime.now(dt.UTC), _LIFETIME)
+    builder = templates.leaf(names, key.classical.public_key(), None, validity, "server")
+    return bundle.pem(hybrid.sign_certificate(builder, key, key.alternative.public_key()).plain), key
+
+
+def _write(chain_file: Path, key_file: Path, chain: bytes, key: HybridKey) -> None:
+    from velocity.pki import keys
+
+    write_all(
+        {
+            keys.sibling(key_file, "mldsa"): keys.encode(key.alternative),
+            key_file: keys.encode(key.classical),
+            chain_file: chain,
+        }
     )
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return certificate.public_bytes(pem), key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)

@@ -17,13 +17,36 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
+VERBS = [
+    ["serve"],
+    ["client", "get"],
+    ["client", "probe"],
+    *(["cert", verb] for verb in ("issue", "request", "hybridize", "inspect", "verify")),
+    *(["ca", verb] for verb in ("init", "sign", "revoke", "crl", "export-root", "trust", "untrust")),
+]
+
+
+def test_every_verb_is_listed_here() -> None:
+    groups = {name: getattr(one, "commands", {}) for name, one in get_command(module.build()).commands.items()}  # type: ignore[attr-defined]
+    found = {(name, *verb) for name, verbs in groups.items() for verb in ([(one,) for one in verbs] or [()])}
+    assert found - {("version",)} == {tuple(verb) for verb in VERBS}
+
+
+@pytest.mark.parametrize("group", [[], ["client"], ["cert"], ["ca"]], ids=" ".join)
+def test_a_group_alone_shows_its_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"Usage: velocity {' '.join(group)}".rstrip())
+    assert "error:" not in said
+
+
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
 def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 0
     assert capsys.readouterr().out == f"velocity {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [["serve"], ["client", "get"], ["client", "probe"]])
+@pytest.mark.parametrize("command", VERBS, ids=" ".join)
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command, "--help"]) == 0
     said = capsys.readouterr().out
@@ -31,14 +54,14 @@ def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str
     assert f"velocity {' '.join(command)} " in said
 
 
-@pytest.mark.parametrize("command", [["serve"], ["client", "get"], ["client", "probe"]])
+@pytest.mark.parametrize("command", VERBS, ids=" ".join)
 def test_examples_are_lines_to_copy(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     run([*command, "--help"])
     _, _, examples = capsys.readouterr().out.partition("Examples:\n")
     lines = examples.rstrip().splitlines()
     assert lines
     for line in lines:
-        assert line.startswith(f"    velocity {' '.join(command)} ")
+        assert f"{line} ".startswith(f"    velocity {' '.join(command)} ")
 
 
 def test_help_shows_the_defaults(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +77,7 @@ def test_help_shows_the_defaults(capsys: pytest.CaptureFixture[str], monkeypatch
 
 
 def test_every_flag_of_serve_has_its_variable() -> None:
-    command = get_command(module.app).commands["serve"]  # type: ignore[attr-defined]
+    command = get_command(module.build()).commands["serve"]  # type: ignore[attr-defined]
     variables = {option.opts[-1]: option.envvar for option in command.params if option.opts[-1].startswith("--")}
     assert len(variables) > 15
     for flag, variable in variables.items():
@@ -91,7 +114,7 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "app", broken)
+    monkeypatch.setattr(module, "build", lambda verbs: broken)
 
 
 def test_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from velocity import cli
 from velocity.cli import warm
+from velocity.pki.keys import sibling
 from velocity.server.launch import Launch, Runtime
 
 ARGUMENTS = ["serve", "--self-signed"]
@@ -64,7 +65,8 @@ def test_private(launch: Launch) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["arguments", "environment", "directory", "version", "certificate", "key", "gone", "expired", "open"]
+    "change",
+    ["arguments", "environment", "directory", "version", "certificate", "key", "gone", "ML-DSA key", "expired", "open"],
 )
 def test_forgotten(launch: Launch, change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arguments = ARGUMENTS
@@ -86,6 +88,8 @@ def test_forgotten(launch: Launch, change: str, monkeypatch: pytest.MonkeyPatch,
             Path(launch.key_file).chmod(0o644)
         case "gone":
             Path(launch.key_file).unlink()
+        case "ML-DSA key":
+            sibling(Path(launch.key_file), "mldsa").touch()
         case "open":
             kept()[0].chmod(0o644)
     assert warm.recall(arguments) is None

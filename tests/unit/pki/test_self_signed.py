@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from velocity.errors import StartError
-from velocity.pki import self_signed
+from velocity.pki import bundle, hybrid, keys, self_signed, templates
+from velocity.pki import chain as chains
 
 
 def ensure(root: Path, *names: str) -> tuple[Path, Path]:
@@ -50,12 +51,18 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     assert leaf.not_valid_before_utc < now
     assert dt.timedelta(days=89) < leaf.not_valid_after_utc - now <= dt.timedelta(days=90)
     leaf.verify_directly_issued_by(leaf)
+    der = leaf.public_bytes(Encoding.DER)
+    for name in ("localhost", "127.0.0.1", "::1"):
+        assert chains.verify([der], [der], at=now, name=name).level == "ML-DSA-65"
+    pair = keys.load(key)
+    assert pair.alternative.public_key() == hybrid.read(der).alternative.key
 
 
 def test_where_it_is(tmp_path: Path) -> None:
     chain, key = ensure(tmp_path)
     assert chain.parent == key.parent == tmp_path / ".velocity" / "certs"
-    for path in (chain, key):
+    assert sorted(path.name for path in chain.parent.iterdir()) == ["cert.pem", "key.mldsa.pem", "key.pem"]
+    for path in chain.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(chain.parent.stat().st_mode) == 0o700
     assert (tmp_path / ".velocity" / ".gitignore").read_text() == "*\n"
@@ -68,7 +75,11 @@ def test_used_again(tmp_path: Path) -> None:
     assert (chain.read_bytes(), key.read_bytes()) == before
 
 
-@pytest.mark.parametrize("harm", ["other names", "open key", "torn", "garbage", "encrypted", "no key", "almost over"])
+@pytest.mark.parametrize(
+    "harm",
+    ["other names", "open key", "torn", "garbage", "encrypted", "no key", "almost over", "classical",
+     "no ML-DSA key", "open ML-DSA key", "torn ML-DSA key"],
+)  # fmt: skip
 def test_made_anew(tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names: tuple[str, ...] = ()
     if harm == "almost over":
@@ -92,6 +103,21 @@ def test_made_anew(tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch) -
             chain.write_bytes(b"\0" * 100)
         case "no key":
             key.unlink()
+        case "classical":  # as versions before this one made it
+            names_ = ("localhost", "127.0.0.1", "::1")
+            secret = load_pem_private_key(key.read_bytes(), None)
+            validity = templates.Validity.of(dt.datetime.now(dt.UTC), dt.timedelta(days=90))
+            builder = templates.leaf(names_, secret.public_key(), None, validity, "server")
+            before = bundle.pem(templates.sign_classical(builder, secret))
+            chain.write_bytes(before)
+            keys.sibling(key, "mldsa").unlink()
+        case "no ML-DSA key":
+            keys.sibling(key, "mldsa").unlink()
+        case "open ML-DSA key":
+            keys.sibling(key, "mldsa").chmod(0o640)
+        case "torn ML-DSA key":
+            _, other = ensure(tmp_path / "other")
+            keys.sibling(key, "mldsa").write_bytes(keys.sibling(other, "mldsa").read_bytes())
     ensure(tmp_path, *names)
     assert chain.read_bytes() != before
     assert load(chain).public_key() == load_pem_private_key(key.read_bytes(), None).public_key()

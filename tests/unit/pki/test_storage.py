@@ -135,3 +135,28 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
     assert mode(tmp_path / ".lock") == 0o600
+
+
+def test_files_that_belong_together(tmp_path: Path) -> None:
+    storage.write_all({tmp_path / "key": b"secret"}, {tmp_path / "chain": b"public"})
+    assert {path.name: mode(path) for path in tmp_path.iterdir()} == {"key": 0o600, "chain": 0o644}
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_none_is_replaced_before_all_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int, error: BaseException
+) -> None:
+    for name in ("key", "chain"):
+        (tmp_path / name).write_bytes(b"old")
+    real, calls = os.fsync, iter(range(1, 9))
+
+    def broken(descriptor: int) -> None:
+        if next(calls) == fails_at:
+            raise error
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(type(error)):
+        storage.write_all({tmp_path / "key": b"new"}, {tmp_path / "chain": b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"key": b"old", "chain": b"old"}
