@@ -25,10 +25,10 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     java, javac = (needs.command(name, "default-jdk-headless") for name in ("java", "javac"))
     maven = needs.command("mvn", "maven")
     libraries = tmp_path_factory.mktemp("bouncycastle")
-    fetch = [maven, "-q", "-B", "-f", SOURCE / "pom.xml", "dependency:copy-dependencies"]
+    fetch = [maven, "-q", "-B", "-f", str(SOURCE / "pom.xml"), "dependency:copy-dependencies"]
     fetched = subprocess.run([*fetch, f"-DoutputDirectory={libraries}"], capture_output=True, text=True, timeout=280)
     assert fetched.returncode == 0, fetched.stdout + fetched.stderr
-    compile_ = [javac, "-cp", f"{libraries}/*", "-d", libraries / "classes", SOURCE / "Judge.java"]
+    compile_ = [javac, "-cp", f"{libraries}/*", "-d", str(libraries / "classes"), str(SOURCE / "Judge.java")]
     compiled = subprocess.run(compile_, capture_output=True, text=True, timeout=120)
     assert compiled.returncode == 0, compiled.stderr
 

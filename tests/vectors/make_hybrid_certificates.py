@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from unit.pki.making import CLIENT, DAY, NOW, Made, leaf, make, root, usage
-from velocity.pki import hybrid, keys, names, templates
+from velocity.pki import der, hybrid, keys, names, templates
 
 OUT = Path(__file__).with_name("hybrid-certificates.json")
 
@@ -100,8 +100,8 @@ def main() -> None:
     swapped = outer.tbs.replace(
         keys.spki(good.certificate.alternative.key), keys.spki(other.key.alternative.public_key())
     )
-    signature = hybrid.der.bit_string(keys.sign(top.key.classical, swapped))
-    data = hybrid.der.sequence(swapped, outer.algorithm, signature)
+    signature = der.bit_string(keys.sign(top.key.classical, swapped))
+    data = der.sequence(swapped, outer.algorithm, signature)
     vectors.case("alternative key exchanged", [Made(hybrid.read(data), good.key)], [top], "bad_ml_dsa_signature")
     vectors.case("unknown root", [good], [light("another root", ca=True)], "unknown_root")
     vectors.case("intermediate not sent", [below], [top], "unknown_root")

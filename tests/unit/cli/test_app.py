@@ -28,7 +28,7 @@ VERBS = [
 
 def test_every_verb_is_listed_here() -> None:
     groups = {name: getattr(one, "commands", {}) for name, one in get_command(module.build()).commands.items()}  # type: ignore[attr-defined]
-    found = {(name, *verb) for name, verbs in groups.items() for verb in ([(one,) for one in verbs] or [()])}
+    found = {(name, one) if one else (name,) for name, verbs in groups.items() for one in verbs or [""]}
     assert found - {("version",)} == {tuple(verb) for verb in VERBS}
 
 

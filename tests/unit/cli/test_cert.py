@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from velocity.cli.app import run
-from velocity.pki import chain, founding, keys, passphrases, trust
+from velocity.pki import ca, chain, keys, passphrases, trust
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +238,7 @@ def test_more_mistakes(said: Any) -> None:
         (["ca", "init"], 1),
     ):
         said(*arguments, code=code)
-    log = founding.default_directory() / "issued.jsonl"
+    log = ca.default_directory() / "issued.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"a"', b'"b"'))
     _, err = said("cert", "issue", "--dns", "a", code=1)
     assert "was changed" in err

@@ -92,7 +92,7 @@ def test_openssl_takes_both_chains(tmp_path: Path, intermediate: bool) -> None:
     written = bundle.write(authority.issue(["a.example"]), tmp_path)
     for path in (written.chain, keys.sibling(written.chain, "classical")):
         command = [openssl, "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "a.example"]
-        command += ["-CAfile", written.root, "-untrusted", path, path]
+        command += ["-CAfile", str(written.root), "-untrusted", str(path), str(path)]
         subprocess.run(command, capture_output=True, check=True)
         assert len(hybrid.read_pem(path.read_bytes())) == 1 + intermediate
     lean = hybrid.read_pem(keys.sibling(written.chain, "classical").read_bytes())

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from unit.pki.making import CLIENT, DAY, NOW, SERVER, Made, leaf, make, root, usage
 from velocity.errors import ChainError, PkiError
-from velocity.pki import bundle, chain, hybrid, keys, names, templates
+from velocity.pki import bundle, chain, der, hybrid, keys, names, templates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,6 @@ def test_one_extension_missing(oid: str, monkeypatch: pytest.MonkeyPatch) -> Non
             patch.setattr(hybrid, "_raw", _leaving_out(oid))
             one = leaf(top)
     if oid == hybrid.ALT_SIGNATURE:
-        der = hybrid.der
         tbs = der.sequence(*(field.raw for field in fields), der.explicit(3, der.sequence(*rest)))
         outer = hybrid._outer(one.der)
         data = der.sequence(tbs, outer.algorithm, der.bit_string(keys.sign(top.key.classical, tbs)))
@@ -154,7 +153,7 @@ def test_alternative_keys_swapped() -> None:
     """Whoever breaks ECDSA exchanges the ML-DSA key and signs anew, but classically only."""
     top = root()
     one, other = leaf(top), keys.generate_alternative("ML-DSA-65").public_key()
-    der, outer = hybrid.der, hybrid._outer(one.der)
+    outer = hybrid._outer(one.der)
     alternative = one.certificate.alternative.key
     assert alternative is not None
     tbs = outer.tbs.replace(keys.spki(alternative), keys.spki(other))
@@ -180,7 +179,7 @@ def test_a_root_of_the_same_name_and_another_key_identifier() -> None:
         return root(key=made.key, extra=[(own, False)])
 
     top, impostor = known(root()), known(root())
-    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(impostor.key.classical.public_key())  # type: ignore[arg-type]
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(impostor.key.classical.public_key())
     refused("unknown_root", leaf(impostor, extra=[(above, False)]), roots=[top])
 
 
@@ -202,7 +201,9 @@ def test_not_in_order() -> None:
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_expired(which: int) -> None:
-    times = [{"end": NOW - dt.timedelta(seconds=1)} if number == which else {} for number in range(3)]
+    times: list[dict[str, Any]] = [
+        {"end": NOW - dt.timedelta(seconds=1)} if number == which else {} for number in range(3)
+    ]
     top = root(**times[2])
     middle = make("between", top, ca=True, **times[1])
     error = refused("expired", leaf(middle, **times[0]), middle, roots=[top], link=which)
@@ -212,7 +213,9 @@ def test_expired(which: int) -> None:
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_not_yet_valid(which: int) -> None:
-    times = [{"begin": NOW + dt.timedelta(seconds=1)} if number == which else {} for number in range(3)]
+    times: list[dict[str, Any]] = [
+        {"begin": NOW + dt.timedelta(seconds=1)} if number == which else {} for number in range(3)
+    ]
     top = root(**times[2])
     middle = between(top, **times[1])
     error = refused("not_yet_valid", leaf(middle, **times[0]), middle, roots=[top], link=which)
@@ -375,7 +378,7 @@ def test_lists_of_others_are_passed_over() -> None:
 def test_bad_revocation_list(harm: str) -> None:
     top = root(extra=[(usage(key_cert_sign=True), True)]) if harm == "may not" else root()
     other = keys.generate()
-    more: dict[str, Any] = {
+    harms: dict[str, dict[str, Any]] = {
         "old": {"begin": NOW - 9 * DAY, "end": NOW - DAY},
         "early": {"begin": NOW + DAY, "end": NOW + 2 * DAY},
         "classical": {"classical": True},
@@ -383,8 +386,9 @@ def test_bad_revocation_list(harm: str) -> None:
         "bad ml-dsa": {"by": keys.HybridKey(top.key.classical, other.alternative)},
         "critical": {"critical": True},
         "may not": {},
-    }[harm]
-    refused("bad_revocation_list", leaf(top), roots=[top], link=1, revocation=[revocations(top, 1, **more)])
+    }
+    revocation = [revocations(top, 1, **harms[harm])]
+    refused("bad_revocation_list", leaf(top), roots=[top], link=1, revocation=revocation)
 
 
 def test_no_revocation_list() -> None:

@@ -40,8 +40,8 @@ def test_every_pair_of_keys(kind: keys.KeyType, level: keys.Level, tmp_path: Pat
     (tmp_path / "root.pem").write_bytes(bundle.pem(top.certificate.plain))
     (tmp_path / "leaf.pem").write_bytes(bundle.pem(below.certificate.plain))
     openssl = needs.command("openssl", "openssl")
-    command = [openssl, "verify", "-attime", str(int(NOW.timestamp())), "-CAfile", tmp_path / "root.pem"]
-    subprocess.run([*command, tmp_path / "leaf.pem"], capture_output=True, check=True)
+    command = [openssl, "verify", "-attime", str(int(NOW.timestamp())), "-CAfile", str(tmp_path / "root.pem")]
+    subprocess.run([*command, str(tmp_path / "leaf.pem")], capture_output=True, check=True)
     text = subprocess.run(
         [openssl, "x509", "-noout", "-text", "-in", tmp_path / "leaf.pem"], capture_output=True, text=True, check=True
     ).stdout
@@ -128,7 +128,7 @@ def test_requests(kind: keys.KeyType, level: keys.Level, tmp_path: Path) -> None
     assert request.plain.public_key() == key.classical.public_key()
     (tmp_path / "request.der").write_bytes(encoded)
     openssl = needs.command("openssl", "openssl")
-    command = [openssl, "req", "-inform", "DER", "-in", tmp_path / "request.der", "-verify", "-noout"]
+    command = [openssl, "req", "-inform", "DER", "-in", str(tmp_path / "request.der"), "-verify", "-noout"]
     subprocess.run(command, capture_output=True, check=True)
 
 

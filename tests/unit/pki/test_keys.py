@@ -64,7 +64,17 @@ def test_openssl_opens_an_encrypted_key(tmp_path: Path) -> None:
     openssl = needs.command("openssl", "openssl")
     key = keys.generate("secure")
     keys.store(tmp_path / "key.pem", key, "secret")
-    command = [openssl, "pkey", "-in", tmp_path / "key.pem", "-passin", "pass:secret", "-pubout", "-outform", "DER"]
+    command = [
+        openssl,
+        "pkey",
+        "-in",
+        str(tmp_path / "key.pem"),
+        "-passin",
+        "pass:secret",
+        "-pubout",
+        "-outform",
+        "DER",
+    ]
     done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == keys.spki(key.classical.public_key())
 

@@ -106,6 +106,7 @@ def test_made_anew(tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch) -
         case "classical":  # as versions before this one made it
             names_ = ("localhost", "127.0.0.1", "::1")
             secret = load_pem_private_key(key.read_bytes(), None)
+            assert isinstance(secret, ec.EllipticCurvePrivateKey)
             validity = templates.Validity.of(dt.datetime.now(dt.UTC), dt.timedelta(days=90))
             builder = templates.leaf(names_, secret.public_key(), None, validity, "server")
             before = bundle.pem(templates.sign_classical(builder, secret))
