@@ -1,9 +1,9 @@
 //! TLS records filled to the brim, and few system calls: what HTTP/2 writes while it is polled once leaves at once.
 //!
 //! h2 writes and flushes each DATA frame by itself. With the usual frame of 9 + 16384 bytes that is a full TLS record
-//! (RFC 8446 section 5.1), another one for the nine bytes that are left, and a system call. Here the bytes that do not fill
-//! a record wait for the next frame, records wait in rustls, and a flush says yes and does nothing. The one who polls
-//! HTTP/2 must call [`Batch::poll_finish`] afterwards: that is the flush.
+//! (RFC 8446 section 5.1), another one for the nine bytes that are left, and a system call. Here the bytes that do not
+//! fill a record wait for the next frame, records wait in rustls, and a flush says yes and does nothing. The one who
+//! polls HTTP/2 must call [`Batch::poll_finish`] afterwards: that is the flush.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;

@@ -26,8 +26,8 @@ use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
 
-/// How long hyper waits for the next request before it is taken apart. Making it anew costs microseconds; and what those
-/// who have just been served gave back serves those who come next.
+/// How long hyper waits for the next request before it is taken apart. Short, so that what those who have just been
+/// served give back serves those who come next.
 const DOZE_AFTER: Duration = Duration::from_millis(250);
 
 /// What is read at first when a dozing connection wakes: most request heads are shorter.
@@ -52,9 +52,6 @@ where
             Some(stream) => stream,
             None => return Ok(()),
         };
-        if !stream.is_spent() {
-            continue;
-        }
         // The header timeout counts from the end of the previous answer, so it bounds idle time as well.
         let until = progress.last() + Duration::from_millis(limits.header_timeout_ms);
         match doze(&mut stream, until, &mut shutdown).await {
@@ -70,8 +67,8 @@ where
     Ok(())
 }
 
-/// Answer requests until the connection ends, or until it idles: then the stream comes back, with what hyper read of the
-/// next request put back into it.
+/// Answer requests until the connection ends, or until it idles: then the stream comes back, with what hyper read of
+/// the next request put back into it.
 async fn talk<S>(
     stream: Rewind<S>,
     peer: &Arc<Peer>,
@@ -132,7 +129,7 @@ where
     }
 }
 
-/// Wait for the first bytes of a request; `None` when it is time to close.
+/// Wait for the first bytes of a request, which may have been put back; `None` when it is time to close.
 async fn doze<S>(stream: &mut Rewind<S>, until: Instant, shutdown: &mut Shutdown) -> Option<Bytes>
 where
     S: AsyncRead + Unpin,

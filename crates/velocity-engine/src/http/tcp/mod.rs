@@ -41,7 +41,8 @@ const WRITE_BUFFER: usize = 256 * 1024;
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
 
-/// A connection once its handshake is over. In an allocation of its own: it outlives every phase, and moves as a pointer.
+/// A connection once its handshake is over. In an allocation of its own: it outlives every phase, and moves as a
+/// pointer.
 type Secure = Box<TlsStream<Transport>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -63,7 +63,7 @@ impl Ends {
         }
     }
 
-    /// Write a frame as h2 does: a header and a payload, then a flush. Whether it was taken, or else the write must wait.
+    /// Write a frame as h2 does: a header and a payload, then a flush. False when the write must wait.
     async fn write(&mut self, len: usize) -> bool {
         let start = self.sent.len();
         let frame: Vec<u8> = (start..start + len).map(|n| (n / 7) as u8).collect();
@@ -94,7 +94,8 @@ impl Ends {
             received
         });
         poll_fn(|cx| self.batch.lock().unwrap().poll_finish(cx)).await.unwrap();
-        assert!(reader.await.unwrap() == self.sent);
+        let received = tokio::time::timeout(std::time::Duration::from_secs(10), reader).await;
+        assert!(received.expect("every byte").unwrap() == self.sent);
         let wire = self.wire.lock().unwrap();
         let (mut rest, mut records) = (&wire[..], Vec::new());
         while let [_, _, _, high, low, ..] = rest {
