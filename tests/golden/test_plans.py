@@ -103,8 +103,9 @@ def bindable(name: str, place: tuple[Path, self_signed.KeyPair]) -> dict[str, An
         host, _, _ = listener["address"].rpartition(":")
         listener["address"] = "[::1]:0" if host.startswith("[") else "127.0.0.1:0"
     for site in plan["sites"]:
-        site["files"]["root"] = str(root)
-    plan["tls"]["certificate"] = {"chain_file": str(pair.chain_file), "key_file": str(pair.key_file)}
+        for route in site["routes"]:
+            route["handler"]["root"] = str(root)
+    plan["tls"]["certificates"][0] |= {"chain_file": str(pair.chain_file), "key_file": str(pair.key_file)}
     return plan
 
 

@@ -11,7 +11,7 @@ use velocity_tls::{ServerTls, TlsError};
 
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::plan::{Limits, Plan};
+use crate::plan::{self, Handler, Limits, Plan};
 
 pub struct Snapshot {
     /// By index of the listener in the Plan.
@@ -29,7 +29,9 @@ struct Site {
 
 impl Snapshot {
     pub fn new(plan: &Plan) -> Result<Self> {
-        let certificate = &plan.tls.certificate;
+        let [certificate, ..] = plan.tls.certificates.as_slice() else {
+            return Err(Error::config("PLAN_INVALID", "the plan has no certificate"));
+        };
         let key = material::load_certified_key(&certificate.chain_file, &certificate.key_file)?;
         let policy = Policy {
             default: plan.tls.profiles.default,
@@ -40,9 +42,19 @@ impl Snapshot {
             Ok(Arc::new(ServerTls::new(&key, &protocols, policy.clone())?))
         });
         let sites = plan.sites.iter().map(|site| {
+            // One route a site, for now: its folder.
+            let [
+                plan::Route {
+                    handler: Handler::Files(files),
+                    ..
+                },
+            ] = site.routes.as_slice()
+            else {
+                return Err(Error::config("PLAN_INVALID", "a site is one folder, for now"));
+            };
             Ok(Site {
                 hosts: site.hosts.clone(),
-                files: Files::new(&site.files)?,
+                files: Files::new(files)?,
             })
         });
         Ok(Self {

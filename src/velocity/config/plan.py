@@ -8,11 +8,49 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Alpn", "Certificate", "Files", "Limits", "Listener", "Log", "Plan", "Profile", "Profiles", "Site", "Tls"]
+__all__ = [
+    "Alpn",
+    "BasicAuth",
+    "Certificate",
+    "ClientAuth",
+    "Compress",
+    "Cors",
+    "EarlyHints",
+    "ErrorPage",
+    "Fallback",
+    "File",
+    "Files",
+    "Filter",
+    "Handler",
+    "Headers",
+    "IpAccess",
+    "Json",
+    "Limits",
+    "Listener",
+    "Log",
+    "Match",
+    "Oidc",
+    "Plan",
+    "Profile",
+    "Profiles",
+    "Proxy",
+    "RateKey",
+    "RateLimit",
+    "Redirect",
+    "RequestSize",
+    "Respond",
+    "Route",
+    "Site",
+    "Template",
+    "Timeouts",
+    "Tls",
+    "Waf",
+    "WafRule",
+]
 
 Alpn = Literal["velocity/1", "h3", "h2", "http/1.1"]
 Profile = Literal["light", "balanced", "secure"]
@@ -32,10 +70,19 @@ class Listener(_Part):
 
 
 class Certificate(_Part):
-    """Where the server's certificate is. Key bytes never pass through Python."""
+    """One certificate of the server. Key bytes never pass through Python.
+
+    Which names it is for is read from its subjectAltName; the first of the Plan answers for all others.
+    """
 
     chain_file: Path
+    """PEM, leaf first: hybrid, or classical where there is no hybrid one."""
     key_file: Path
+    """The classical key, PKCS#8 or what OpenSSL writes, PEM."""
+    alternative_key_file: Path | None = None
+    """The ML-DSA key of a hybrid chain; None for a classical one."""
+    classical_chain_file: Path | None = None
+    """A lean chain for the same classical key, for clients without `velocity/1`; None sends `chain_file` to all."""
 
 
 class Profiles(_Part):
@@ -45,11 +92,34 @@ class Profiles(_Part):
     permit: tuple[Profile, ...] = ("light", "balanced", "secure")
 
 
+class ClientAuth(_Part):
+    """Client certificates (RFC 9846 section 4.3.2)."""
+
+    roots_file: Path
+    """PEM: whose certificates are good."""
+    mode: Literal["request", "require"] = "request"
+    """Whether a client may come without one."""
+    revocation_files: tuple[Path, ...] = ()
+    """Revocation lists, DER or PEM."""
+
+
+class Fallback(_Part):
+    """Where a client that offers `velocity/1` and does not get it should go."""
+
+    alpn: Alpn = "h3"
+    host: str | None = None
+    """None is the host it asked for."""
+    port: int | None = None
+    """None is the port it came to."""
+
+
 class Tls(_Part):
     """Everything about the handshake."""
 
-    certificate: Certificate
+    certificates: tuple[Certificate, ...]
     profiles: Profiles = Profiles()
+    client_auth: ClientAuth | None = None
+    fallback: Fallback = Fallback()
 
 
 class Limits(_Part):
@@ -68,8 +138,9 @@ class Limits(_Part):
 
 
 class Files(_Part):
-    """A folder that is a site."""
+    """Handler: a folder."""
 
+    kind: Literal["files"] = "files"
     root: Path
     index: tuple[str, ...] = ("index.html",)
     listings: bool = False
@@ -77,13 +148,254 @@ class Files(_Part):
     dotfiles: bool = False
     compress: bool = True
     hot_cache_bytes: int = 64 << 20
+    strip_prefix: str = ""
+    """Cut from the path before it is looked for, `/assets`."""
+    fallback_file: str | None = None
+    """Answers, with 200, what is not there: `index.html` of a single-page application."""
+
+
+class File(_Part):
+    """Handler: one file, whatever the path."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+    status: int = 200
+    content_type: str | None = None
+    """None goes by the name of the file."""
+
+
+class Respond(_Part):
+    """Handler: a fixed answer."""
+
+    kind: Literal["respond"] = "respond"
+    status: int = 200
+    content_type: str = "text/plain; charset=utf-8"
+    body: str = ""
+
+
+class Json(_Part):
+    """Handler: JSON in which every string, keys excepted, is a template."""
+
+    kind: Literal["json"] = "json"
+    status: int = 200
+    body: JsonValue = None
+
+
+class Template(_Part):
+    """Handler: a page rendered from a template of `Plan.templates`."""
+
+    kind: Literal["template"] = "template"
+    name: str
+    status: int = 200
+    content_type: str | None = None
+    """None goes by the name of the template."""
+
+
+class Redirect(_Part):
+    """Handler: another address."""
+
+    kind: Literal["redirect"] = "redirect"
+    location: str
+    """A template: `https://{{ host }}{{ path }}`."""
+    status: Literal[301, 302, 303, 307, 308] = 308
+
+
+class Timeouts(_Part):
+    """What an upstream may take, in milliseconds."""
+
+    connect_ms: int = 5_000
+    response_ms: int = 60_000
+    """To the response head."""
+    idle_ms: int = 120_000
+    """Between two bytes of a body."""
+
+
+class Proxy(_Part):
+    """Handler: other servers."""
+
+    kind: Literal["proxy"] = "proxy"
+    upstreams: tuple[str, ...]
+    """`http://127.0.0.1:3000`, without path, query and user."""
+    preserve_host: bool = False
+    strip_prefix: str = ""
+    streaming: bool = True
+    retries: int = 0
+    timeouts: Timeouts = Timeouts()
+
+
+Handler: TypeAlias = Annotated[Files | File | Respond | Json | Template | Redirect | Proxy, Field(discriminator="kind")]
+
+
+class RateKey(_Part):
+    """Whom a rate limit counts: the client's address (IPv6 by /64), or the value of a header or cookie, or the path."""
+
+    of: Literal["client", "header", "cookie", "path"] = "client"
+    name: str | None = None
+    """Of the header or cookie; requests without it are counted by address."""
+
+
+class RateLimit(_Part):
+    """Filter: at most `limit` requests in any `window_ms`, else 429."""
+
+    kind: Literal["rate_limit"] = "rate_limit"
+    limit: int
+    window_ms: int
+    key: RateKey = RateKey()
+
+
+class WafRule(_Part):
+    """A pattern that no request may have in it."""
+
+    name: str
+    pattern: str
+    """Syntax of Rust's regex crate: linear time, no look-around, no back-references."""
+    targets: tuple[Literal["path", "query", "headers", "body"], ...] = ("path", "query", "headers", "body")
+
+
+class Waf(_Part):
+    """Filter: requests that look like attacks."""
+
+    kind: Literal["waf"] = "waf"
+    mode: Literal["block", "log"] = "block"
+    default_rules: bool = True
+    rules: tuple[WafRule, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """Names of rules that do not apply, `sqli` or `sqli.union`."""
+    max_body_bytes: int = 128 << 10
+    """How much of a body is looked at."""
+
+
+class Headers(_Part):
+    """Filter: header fields of a request or response, as pairs of name and template."""
+
+    kind: Literal["headers"] = "headers"
+    of: Literal["request", "response"] = "response"
+    default: tuple[tuple[str, str], ...] = ()
+    """Set where there is none."""
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class Cors(_Part):
+    """Filter: cross-origin requests (Fetch standard, section 3.2)."""
+
+    kind: Literal["cors"] = "cors"
+    origins: tuple[str, ...] = ("*",)
+    """`https://app.example`, `https://*.example.com`, or `*`."""
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age_s: int = 600
+
+
+class Compress(_Part):
+    """Filter: answers that are compressed on the way out."""
+
+    kind: Literal["compress"] = "compress"
+    codings: tuple[Literal["br", "zstd", "gzip"], ...] = ("br", "zstd", "gzip")
+    min_bytes: int = 256
+
+
+class BasicAuth(_Part):
+    """Filter: user and password (RFC 7617)."""
+
+    kind: Literal["basic_auth"] = "basic_auth"
+    realm: str = "restricted"
+    users: tuple[tuple[str, str], ...]
+    """Pairs of name and password hash: argon2id (PHC) or bcrypt."""
+
+
+class IpAccess(_Part):
+    """Filter: networks, `10.0.0.0/8`. Whoever is denied, or not allowed where anybody is, gets 403."""
+
+    kind: Literal["ip_access"] = "ip_access"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class RequestSize(_Part):
+    """Filter: larger request bodies get 413."""
+
+    kind: Literal["request_size"] = "request_size"
+    max_bytes: int
+
+
+class EarlyHints(_Part):
+    """Filter: 103 (RFC 8297) before the answer."""
+
+    kind: Literal["early_hints"] = "early_hints"
+    links: tuple[str, ...]
+    """Values of Link: `</style.css>; rel=preload; as=style`."""
+
+
+class Oidc(_Part):
+    """Filter: OpenID Connect. Browsers log in (authorization code, PKCE), API calls bring a bearer token."""
+
+    kind: Literal["oidc"] = "oidc"
+    issuer: str
+    client_id: str
+    client_secret_file: Path | None = None
+    """None for a public client."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    callback_path: str = "/.velocity/oidc/callback"
+    logout_path: str = "/.velocity/oidc/logout"
+    cookie: str = "velocity_session"
+    session_ms: int = 8 * 3600 * 1000
+    audiences: tuple[str, ...] = ()
+    """Further audiences of bearer tokens; `client_id` always is one."""
+    require: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Claims, and the values of which each must have one; else 403."""
+    claim_headers: tuple[tuple[str, str], ...] = ()
+    """Pairs of claim and request header field that tells handlers."""
+    ca_file: Path | None = None
+    """Roots for the provider's certificate; None is the system's."""
+
+
+Filter: TypeAlias = Annotated[
+    RateLimit | Waf | Headers | Cors | Compress | BasicAuth | IpAccess | RequestSize | EarlyHints | Oidc,
+    Field(discriminator="kind"),
+]
+
+
+class Match(_Part):
+    """Which paths: the whole of it, its first segments, or segments with `{name}` and a last `{*rest}`."""
+
+    kind: Literal["exact", "prefix", "pattern"]
+    value: str
+
+
+class Route(_Part):
+    """Requests, and who answers them."""
+
+    name: str
+    """For logs: `content.sites[0]`, `edge.routes[2]`."""
+    match: Match
+    methods: tuple[str, ...] = ()
+    """Upper case; empty for all. GET includes HEAD."""
+    filters: tuple[int, ...] = ()
+    """Places in `Plan.filters`, in the order they see a request."""
+    handler: Handler
+
+
+class ErrorPage(_Part):
+    """What to show instead of an answer without a body of its own."""
+
+    status: str
+    """`404`, `4xx`, `5xx`: the most exact one is shown."""
+    file: Path
 
 
 class Site(_Part):
-    """Host names (empty: every host) and what they serve."""
+    """Host names, and the routes of which the first that matches answers."""
 
     hosts: tuple[str, ...] = ()
-    files: Files
+    """Exact, or `*.example.com`; exact ones win, then the longest wildcard, then the site without any."""
+    profiles: Profiles | None = None
+    """Another policy than the server's, by SNI."""
+    routes: tuple[Route, ...]
+    error_pages: tuple[ErrorPage, ...] = ()
 
 
 class Log(_Part):
@@ -100,6 +412,12 @@ class Plan(_Part):
     tls: Tls
     limits: Limits = Limits()
     sites: tuple[Site, ...]
+    filters: tuple[Filter, ...] = ()
+    """Named by their place, so that routes can share one and its state."""
+    templates: Path | None = None
+    """The folder of all templates."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose `Forwarded` and `X-Forwarded-For` say who the client is."""
     log: Log = Log()
     workers: int | None = None
     """Threads; None is one for each CPU this process may run on."""

@@ -69,6 +69,7 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
             not be written in a Plan.
     """
     from velocity.config.compile import compile_plan
+    from velocity.config.plan import Certificate
 
     root = options.root.absolute()
     _check_root(root)
@@ -81,7 +82,7 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
         chain_file, key_file, good_until = self_signed.ensure(root, options.domain)
     for path in (root, chain_file, key_file):
         _check_name(path)
-    plan = compile_plan(options, chain_file, key_file)
+    plan = compile_plan(options, Certificate(chain_file=chain_file, key_file=key_file))
     return Launch(
         plan=plan.to_json(),
         chain_file=str(chain_file),

@@ -59,6 +59,8 @@ impl Tree {
             dotfiles: false,
             compress: true,
             hot_cache_bytes: 8 << 20,
+            strip_prefix: String::new(),
+            fallback_file: None,
         }
     }
 

@@ -35,18 +35,30 @@ impl Site {
             "version": 1,
             "listeners": [{"address": "127.0.0.1:0", "alpn": ["h2", "http/1.1"]}],
             "tls": {
-                "certificate": {"chain_file": path("certificate.pem"), "key_file": path("key.pem")},
+                "certificates": [{
+                    "chain_file": path("certificate.pem"), "key_file": path("key.pem"),
+                    "alternative_key_file": null, "classical_chain_file": null,
+                }],
                 "profiles": {"default": "balanced", "permit": ["balanced"]},
+                "client_auth": null,
+                "fallback": {"alpn": "h3", "host": null, "port": null},
             },
             "limits": {
                 "max_sessions": null, "max_datagram_size": null,
                 "handshake_timeout_ms": 10_000, "idle_timeout_ms": 60_000, "header_timeout_ms": 30_000,
                 "max_header_bytes": 65536, "max_streams": 100,
             },
-            "sites": [{"hosts": [], "files": {
-                "root": path("site"), "index": ["index.html"], "listings": false, "cache_control": null,
-                "dotfiles": false, "compress": false, "hot_cache_bytes": 0,
-            }}],
+            "sites": [{"hosts": [], "profiles": null, "error_pages": [], "routes": [{
+                "name": "root", "match": {"kind": "prefix", "value": "/"}, "methods": [], "filters": [],
+                "handler": {
+                    "kind": "files", "root": path("site"), "index": ["index.html"], "listings": false,
+                    "cache_control": null, "dotfiles": false, "compress": false, "hot_cache_bytes": 0,
+                    "strip_prefix": "", "fallback_file": null,
+                },
+            }]}],
+            "filters": [],
+            "templates": null,
+            "trusted_proxies": [],
             "log": {"access": false},
             "workers": 1,
         });

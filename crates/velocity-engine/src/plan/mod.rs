@@ -2,13 +2,19 @@
 //!
 //! Python compiles flags, environment and files into this canonical JSON; the engine turns it into
 //! an immutable snapshot. Unknown keys are refused, so that the two sides can never drift apart
-//! quietly. `src/velocity/config/plan.py` is the mirror of this file, and the golden tests hold both.
+//! quietly. `src/velocity/config/plan.py` is the mirror of this module, and the golden tests hold both.
+
+mod filter;
+mod route;
+mod tls;
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use velocity_tls::Profile;
 
+pub use self::filter::*;
+pub use self::route::*;
+pub use self::tls::*;
 use crate::error::{Error, Result};
 
 /// The only Plan version this engine understands.
@@ -22,6 +28,12 @@ pub struct Plan {
     pub tls: Tls,
     pub limits: Limits,
     pub sites: Vec<Site>,
+    /// Routes name them by their place, so that they can share one and its state.
+    pub filters: Vec<Filter>,
+    /// The folder of all templates.
+    pub templates: Option<PathBuf>,
+    /// Networks whose `Forwarded` and `X-Forwarded-For` say who the client is.
+    pub trusted_proxies: Vec<String>,
     pub log: Log,
     /// Worker threads; `None` is one for each CPU this process may run on.
     pub workers: Option<usize>,
@@ -50,29 +62,6 @@ impl Listener {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    pub certificate: Certificate,
-    pub profiles: Profiles,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Certificate {
-    /// PEM, leaf first.
-    pub chain_file: PathBuf,
-    /// PEM. Read here and only here: key bytes never pass through Python.
-    pub key_file: PathBuf,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profiles {
-    pub default: Profile,
-    pub permit: Vec<Profile>,
-}
-
 /// What peers may make this process hold. Durations in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,33 +76,6 @@ pub struct Limits {
     pub header_timeout_ms: u64,
     pub max_header_bytes: u32,
     pub max_streams: u32,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Site {
-    /// Host names served, lower case; empty for every host.
-    pub hosts: Vec<String>,
-    pub files: Files,
-}
-
-/// A folder that is a site.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Files {
-    pub root: PathBuf,
-    /// Tried in order inside a directory.
-    pub index: Vec<String>,
-    /// Show a page with the contents of directories that have no index.
-    pub listings: bool,
-    /// The value of `Cache-Control` on successful answers; `None` sends none.
-    pub cache_control: Option<String>,
-    /// Serve names that begin with a dot. `.velocity` is never served.
-    pub dotfiles: bool,
-    /// Compress on the fly and use `.br`, `.zst` and `.gz` siblings.
-    pub compress: bool,
-    /// Memory for small hot files, in bytes, over the whole site.
-    pub hot_cache_bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

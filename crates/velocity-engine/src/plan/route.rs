@@ -1,0 +1,166 @@
+//! Which requests there are, and who answers them.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Profiles;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Lower case, exact or `*.example.com`: exact ones win, then the longest wildcard, then the site without any.
+    pub hosts: Vec<String>,
+    /// Another policy than the server's, by SNI.
+    pub profiles: Option<Profiles>,
+    /// The first that matches answers.
+    pub routes: Vec<Route>,
+    pub error_pages: Vec<ErrorPage>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// For logs: `content.sites[0]`, `edge.routes[2]`.
+    pub name: String,
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// Upper case; empty for all. GET includes HEAD.
+    pub methods: Vec<String>,
+    /// Places in `Plan.filters`, in the order they see a request.
+    pub filters: Vec<usize>,
+    pub handler: Handler,
+}
+
+/// Which paths.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    pub kind: MatchKind,
+    pub value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchKind {
+    /// The whole path.
+    Exact,
+    /// Its first segments.
+    Prefix,
+    /// Segments with `{name}` and a last `{*rest}`.
+    Pattern,
+}
+
+/// What to show instead of an answer without a body of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPage {
+    /// `404`, `4xx`, `5xx`: the most exact one is shown.
+    pub status: String,
+    pub file: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Handler {
+    Files(Files),
+    File(FileHandler),
+    Respond(Respond),
+    Json(Json),
+    Template(Template),
+    Redirect(Redirect),
+    Proxy(Proxy),
+}
+
+/// A folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    pub root: PathBuf,
+    /// Tried in order inside a directory.
+    pub index: Vec<String>,
+    /// Show a page with the contents of directories that have no index.
+    pub listings: bool,
+    /// The value of `Cache-Control` on successful answers; `None` sends none.
+    pub cache_control: Option<String>,
+    /// Serve names that begin with a dot. `.velocity` is never served.
+    pub dotfiles: bool,
+    /// Compress on the fly and use `.br`, `.zst` and `.gz` siblings.
+    pub compress: bool,
+    /// Memory for small hot files, in bytes, over the whole folder.
+    pub hot_cache_bytes: u64,
+    /// Cut from the path before it is looked for, `/assets`.
+    pub strip_prefix: String,
+    /// Answers, with 200, what is not there.
+    pub fallback_file: Option<String>,
+}
+
+/// One file, whatever the path.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileHandler {
+    pub path: PathBuf,
+    pub status: u16,
+    /// `None` goes by the name of the file.
+    pub content_type: Option<String>,
+}
+
+/// A fixed answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Respond {
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
+/// JSON in which every string, keys excepted, is a template.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Json {
+    pub status: u16,
+    pub body: serde_json::Value,
+}
+
+/// A page rendered from a template of [`Plan::templates`](super::Plan::templates).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    pub name: String,
+    pub status: u16,
+    /// `None` goes by the name of the template.
+    pub content_type: Option<String>,
+}
+
+/// Another address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// A template.
+    pub location: String,
+    pub status: u16,
+}
+
+/// Other servers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// `http://127.0.0.1:3000`, without path, query and user.
+    pub upstreams: Vec<String>,
+    pub preserve_host: bool,
+    pub strip_prefix: String,
+    pub streaming: bool,
+    pub retries: u32,
+    pub timeouts: Timeouts,
+}
+
+/// What an upstream may take, in milliseconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    pub connect_ms: u64,
+    /// To the response head.
+    pub response_ms: u64,
+    /// Between two bytes of a body.
+    pub idle_ms: u64,
+}
