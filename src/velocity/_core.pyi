@@ -44,11 +44,40 @@ def certificate_facts(chain_file: str) -> dict[str, Any]:
     """Facts of the first certificate in a PEM file, without importing `cryptography`.
 
     Returns:
-        `{"sha256": str (lower-case hex), "names": list[str], "not_before": int, "not_after": int}`,
-        times in Unix seconds.
+        `{"sha256": str (lower-case hex), "names": list[str], "not_before": int, "not_after": int,
+        "ml_dsa_level": str or None}`, times in Unix seconds, the level that of its alternative key.
 
     Raises:
         velocity.errors.StartError: the file cannot be read or holds no certificate.
+    """
+
+def parse_fallback(text: str) -> dict[str, Any] | None:
+    """Read a fallback directive as it stands in the field `Velocity-Fallback`.
+
+    Returns:
+        `{"reason": str, "alpn": str, "host": str or None, "port": int or None}`; None where it is no directive.
+    """
+
+def can_verify_hybrid(ca_file: str | None = None) -> bool:
+    """Whether any of these roots (None: the system's) has an ML-DSA key, without which no hybrid chain passes.
+
+    Raises:
+        velocity.errors.ConfigError: `ca_file` cannot be used.
+    """
+
+def verify_classical(chain: list[bytes], host: str, ca_file: str | None = None) -> str | None:
+    """Verify the classical signatures, name and time of a chain, whatever else it has.
+
+    Args:
+        chain: DER, leaf first.
+        host: the name or address it must be for.
+        ca_file: PEM roots; None is the system's.
+
+    Returns:
+        None where it passes, else why not.
+
+    Raises:
+        velocity.errors.ConfigError: `ca_file` cannot be used.
     """
 
 @final
@@ -84,7 +113,10 @@ class Engine:
         """End every connection now. Returns when the workers are gone."""
 
     def counters(self) -> dict[str, int]:
-        """`{"connections_open", "connections_total", "requests_in_flight", "requests_total"}`."""
+        """Every counter by name: `connections_open`, `connections_total`, `requests_in_flight`, `requests_total`,
+        `handshakes_failed`, `pq_validation_failures`; and by protocol, profile and reason `handshakes:h3`,
+        `profiles:balanced` (of `velocity/1`), `downgrades:client_profile`.
+        """
 
 @final
 class Connection:
@@ -98,29 +130,42 @@ class Connection:
         host: str,
         port: int,
         *,
-        protocol: _Protocol,
+        protocols: list[_Protocol],
         profile: Literal["light", "balanced", "secure"] | None = None,
+        connect_to: tuple[str, int] | None = None,
         server_name: str | None = None,
         ca_file: str | None = None,
         insecure: bool = False,
+        crl_files: list[str] = ...,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        alternative_key_file: str | None = None,
+        classical_cert_file: str | None = None,
         timeout: float = 10.0,
     ) -> Connection:
         """Resolve, connect and finish the handshake.
 
         Args:
-            host: name or IP address to connect to.
-            protocol: the only ALPN offered.
+            host: name or IP address of the server, which its certificate must bear.
+            protocols: offered by ALPN, preferred first; all over UDP, or all over TCP.
             profile: the profile to demand; None lets the server choose. Groups offered follow it.
+            connect_to: where to connect instead, still as `host`.
             server_name: SNI and the name the certificate must bear; `host` when None.
             ca_file: PEM roots to trust instead of the system's.
             insecure: accept any certificate (the handshake signature is still checked).
+            crl_files: revocation lists, DER or PEM; what they revoke is not accepted.
+            cert_file: chain to show a server that asks for one, PEM; hybrid, with `key_file` its classical key.
+            alternative_key_file: its ML-DSA key.
+            classical_cert_file: a lean chain for the same key, for servers without `velocity/1`.
             timeout: seconds for connecting and the whole handshake, all addresses together.
 
         Raises:
             velocity.errors.ConfigError: `ca_file` cannot be used.
             velocity.errors.ConnectError: no address answered, or the handshake failed. `code` is one of
                 `RESOLVE_FAILED`, `CONNECT_FAILED`, `CONNECT_TIMEOUT`, `ALPN_REQUIRED`,
-                `CERTIFICATE_INVALID`, `HANDSHAKE_FAILED`.
+                `CERTIFICATE_INVALID`, `HANDSHAKE_FAILED`, `PROFILE_POLICY_VIOLATION`, or
+                `CERT_PQ_VALIDATION_FAILED` with `cause` and `link` in its details. A server that refuses
+                `velocity/1` with a directive leaves that in `details["fallback"]`.
         """
 
     @property
@@ -131,8 +176,13 @@ class Connection:
         `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
         (int), `round_trips` (int: flights of this handshake, TCP's own included), `handshake_ms`
         (float, from the first packet), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
-        `verified` (bool).
+        `verified` (bool), `ml_dsa_level` (str or None: what the chain rests on where both of its signatures
+        were verified).
         """
+
+    @property
+    def fallback(self) -> dict[str, Any] | None:
+        """The directive on the server's control stream, if one has come by now; as `parse_fallback` gives it."""
 
     def request(
         self,

@@ -37,6 +37,7 @@ class VelocityError(Exception):
         code: stable, upper snake case, the same in logs, metrics and documentation.
         message: one line, without a full stop.
         hint: what to try next; empty when there is nothing useful to say.
+        details: facts for programs, by name; what there is depends on the code.
         exit_code: what the command line exits with.
     """
 
@@ -47,6 +48,7 @@ class VelocityError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+        self.details: dict[str, str] = {}
 
     def __str__(self) -> str:
         return self.message
@@ -109,6 +111,8 @@ _BY_FAULT: dict[str, type[VelocityError]] = {
 }
 
 
-def from_core(fault: str, code: str, message: str, hint: str) -> VelocityError:
+def from_core(fault: str, code: str, message: str, hint: str, details: dict[str, str]) -> VelocityError:
     """The exception for an error of the native core."""
-    return _BY_FAULT.get(fault, InternalError)(code, message, hint)
+    error = _BY_FAULT.get(fault, InternalError)(code, message, hint)
+    error.details = details
+    return error

@@ -27,6 +27,8 @@ class FakeConnection:
         self.host, self.port, self.options = host, port, options
         self.asked: list[tuple[str, str, dict[str, str], bytes | None]] = []
         self.closed = False
+        self.facts: dict[str, Any] = {}
+        self.fallback: dict[str, Any] | None = None
         self._answers = answers
 
     def request(
@@ -40,18 +42,23 @@ class FakeConnection:
 
 
 class FakeCore:
-    """Stands in for `_core.Connection`: `failing` says which protocols fail and how."""
+    """Stands in for `_core.Connection`: `failing` says which protocols fail and how.
+
+    Of those offered together the first that does not fail is spoken; if all do, the first one's failure is raised.
+    """
 
     def __init__(self) -> None:
         self.failing: dict[str, Exception] = {}
         self.answers: list[FakeResponse] = []
         self.connections: list[FakeConnection] = []
-        self.tried: list[tuple[str, float]] = []
+        self.tried: list[tuple[tuple[str, ...], float]] = []
 
-    def __call__(self, host: str, port: int, *, protocol: str, timeout: float, **options: Any) -> FakeConnection:
-        self.tried.append((protocol, timeout))
-        if protocol in self.failing:
-            raise self.failing[protocol]
-        connection = FakeConnection(host, port, {"protocol": protocol, **options}, self.answers)
+    def __call__(self, host: str, port: int, *, protocols: list[str], timeout: float, **options: Any) -> FakeConnection:
+        self.tried.append((tuple(protocols), timeout))
+        spoken = next((name for name in protocols if name not in self.failing), None)
+        if spoken is None:
+            raise self.failing[protocols[0]]
+        connection = FakeConnection(host, port, {"protocols": protocols, **options}, self.answers)
+        connection.facts = {"alpn": spoken}
         self.connections.append(connection)
         return connection

@@ -8,15 +8,18 @@
 mod own;
 mod quinn_stock;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn_proto::{EndpointConfig, ServerConfig, TransportConfig};
-use velocity_tls::quic::HelloServerConfig;
-use velocity_tls::server::Policy;
-use velocity_tls::{Profile, ServerTls, material};
+use velocity_tls::certificate::Files;
+use velocity_tls::fallback::Reason;
+use velocity_tls::quic::{HelloServerConfig, Listening};
+use velocity_tls::server::{Fallback, Policies, Policy, Setup};
+use velocity_tls::{Certificates, Hello, Profile, ServerTls};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,15 +55,48 @@ impl Answer {
     }
 }
 
+/// A listener that never changes.
+struct Raw(Arc<ServerTls>);
+
+impl Listening for Raw {
+    fn tls(&self) -> Arc<ServerTls> {
+        self.0.clone()
+    }
+
+    fn is_draining(&self) -> bool {
+        false
+    }
+
+    fn refused(&self, _: &Hello, _: Reason) {}
+}
+
 /// The same transport parameters for both drivers, those of the real server.
 pub fn server_config(certificate: &Path, key: &Path) -> Result<(ServerConfig, EndpointConfig)> {
-    let key = material::load_certified_key(certificate, key)?;
-    let policy = Policy {
-        default: Profile::Balanced,
-        permit: vec![Profile::Light, Profile::Balanced, Profile::Secure],
+    let certificates = Certificates::load(&[Files {
+        chain: certificate.to_owned(),
+        key: key.to_owned(),
+        alternative_key: None,
+        classical_chain: None,
+    }])?;
+    let policies = Policies {
+        default: Policy {
+            default: Profile::Balanced,
+            permit: Profile::ALL.to_vec(),
+        },
+        by_host: HashMap::new(),
     };
-    let tls = Arc::new(ServerTls::new(&key, &[b"velocity/1".to_vec(), b"h3".to_vec()], policy)?);
-    let crypto = HelloServerConfig::new(move || tls.clone()).ok_or("no QUIC protocol")?;
+    let tls = ServerTls::new(Setup {
+        certificates: &Arc::new(certificates),
+        protocols: &[b"h3".to_vec()],
+        policies,
+        client_auth: None,
+        fallback: Fallback {
+            alpn: "h3".into(),
+            host: None,
+            port: None,
+        },
+    })?;
+    let crypto = HelloServerConfig::new(Raw(Arc::new(tls))).ok_or("no QUIC protocol")?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     let mut transport = TransportConfig::default();
     transport

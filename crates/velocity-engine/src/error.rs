@@ -40,6 +40,8 @@ pub struct Error {
     pub message: String,
     /// What to try next; empty when there is nothing useful to say.
     pub hint: String,
+    /// Facts for programs, by name: `cause`, `link`, `fallback`.
+    pub details: Vec<(&'static str, String)>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,6 +53,7 @@ impl Error {
             code,
             message: message.into(),
             hint: String::new(),
+            details: Vec::new(),
         }
     }
 
@@ -72,6 +75,12 @@ impl Error {
 
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Fault::Internal, "INTERNAL", message)
+    }
+
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
+        self
     }
 
     #[must_use]

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ALT_SVC, DATE, HOST, SERVER};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::access::Access;
-use crate::http::{Body, Request, Response, prepared};
+use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
 use crate::session::Peer;
 use crate::snapshot::Snapshot;
@@ -19,11 +19,16 @@ use crate::snapshot::Snapshot;
 /// What `Server` says (RFC 9110 section 10.2.4).
 const NAME: &str = "velocity";
 
+/// The fallback directive on its way to a client (docs/spec/velocity-1.md section 6.2).
+pub const VELOCITY_FALLBACK: HeaderName = HeaderName::from_static("velocity-fallback");
+
 /// Shared by all connections of one listener.
 #[derive(Clone)]
 pub struct Service {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub metrics: Arc<Metrics>,
+    /// Place of the listener in the Plan.
+    pub listener: usize,
     /// Points clients of TCP to QUIC (RFC 7838); `None` without QUIC on this listener.
     pub alt_svc: Option<HeaderValue>,
 }
@@ -34,7 +39,7 @@ impl Service {
     pub fn ready(&self, peer: &Arc<Peer>, parts: &http::request::Parts) -> Option<(Response, Access)> {
         let snapshot = self.snapshot.load();
         let host = host(parts);
-        if !has_one_host(parts) {
+        if !has_one_host(parts) || peer.owes_directive() || parts.uri.path() == well_known::PATH {
             return None;
         }
         let prepared = snapshot.site(without_port(host))?.ready(parts)?;
@@ -56,6 +61,9 @@ impl Service {
         } else if !has_one_host(&parts) {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
             plain(StatusCode::BAD_REQUEST, "there must be one Host field\n")
+        } else if parts.uri.path() == well_known::PATH {
+            let (host, downgrade) = (without_port(host), peer.facts.downgrade);
+            well_known::respond(&parts.method, &snapshot.tls[self.listener], host, downgrade)
         } else {
             match snapshot.site(without_port(host)) {
                 Some(files) => files.respond(&parts).await,
@@ -71,6 +79,11 @@ impl Service {
         headers.insert(SERVER, HeaderValue::from_static(NAME));
         if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic()) {
             headers.insert(ALT_SVC, value.clone());
+        }
+        if let Some(directive) = peer.take_directive()
+            && let Ok(value) = HeaderValue::try_from(directive.to_string())
+        {
+            headers.insert(VELOCITY_FALLBACK, value);
         }
         if head_only {
             *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay

@@ -1,11 +1,13 @@
 //! What is known of a connection for as long as it lives: for handlers, logs and policy.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use velocity_tls::client_auth::Identity;
+use velocity_tls::fallback::Directive;
 use velocity_tls::{Facts, Profile};
 
 use crate::log::Line;
@@ -13,6 +15,9 @@ use crate::net::stall::Progress;
 
 /// How long a peer may be silent, with nothing in flight, once it was told to go.
 const PARTING: Duration = Duration::from_secs(2);
+
+/// Protocols as logs and counters name them.
+pub const PROTOCOLS: [&str; 4] = ["velocity/1", "h3", "h2", "http/1.1"];
 
 /// The other end of a connection and what was negotiated with it.
 #[derive(Debug)]
@@ -26,6 +31,12 @@ pub struct Peer {
     pub profile: Option<Profile>,
     /// Name of the key exchange group, empty if there was none (a TLS 1.2 resumption).
     pub group: String,
+    /// Whom its certificate stands for, if it showed one.
+    pub identity: Option<Identity>,
+    /// Why it did not get `velocity/1`, having offered that.
+    pub directive: Option<Directive>,
+    /// Whether a response has carried the directive.
+    directed: AtomicBool,
     in_flight: AtomicUsize,
     opened: Instant,
     /// When the last answer ended, in milliseconds after `opened`.
@@ -33,7 +44,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(remote: SocketAddr, facts: Facts) -> Self {
+    pub fn new(remote: SocketAddr, facts: Facts, directive: Option<Directive>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let protocol = match facts.alpn.as_deref() {
             Some(velocity_tls::alpn::VELOCITY) => "velocity/1",
@@ -48,6 +59,9 @@ impl Peer {
             protocol,
             profile: facts.profile(),
             group: facts.group_name().unwrap_or_default(),
+            identity: facts.client_certificate.as_deref().and_then(Identity::of),
+            directive,
+            directed: AtomicBool::new(false),
             facts,
             in_flight: AtomicUsize::new(0),
             opened: Instant::now(),
@@ -64,6 +78,20 @@ impl Peer {
             line.text("profile", profile.as_str());
         }
         line.text("group", &self.group);
+        if let Some(identity) = &self.identity {
+            line.text("identity", &identity.subject);
+        }
+    }
+
+    /// What the next response has to say about the protocol: once, the directive.
+    pub(crate) fn take_directive(&self) -> Option<&Directive> {
+        let directive = self.directive.as_ref()?;
+        (!self.directed.swap(true, Ordering::Relaxed)).then_some(directive)
+    }
+
+    /// Whether a response has yet to carry the directive.
+    pub(crate) fn owes_directive(&self) -> bool {
+        self.directive.is_some() && !self.directed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn request_began(&self) {

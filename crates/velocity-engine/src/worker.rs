@@ -9,8 +9,9 @@ use http::HeaderValue;
 use quinn_proto::congestion::CubicConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig};
 use tokio_util::task::TaskTracker;
-use velocity_tls::ServerTls;
-use velocity_tls::quic::HelloServerConfig;
+use velocity_tls::fallback::Reason;
+use velocity_tls::quic::{HelloServerConfig, Listening};
+use velocity_tls::{Hello, ServerTls};
 
 use crate::error::{Error, Result};
 use crate::http::{h3, tcp};
@@ -21,7 +22,7 @@ use crate::net::steer::SteeredIds;
 use crate::plan::{Limits, Plan};
 use crate::quic::{Driver, Socket};
 use crate::service::Service;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Phase, Shutdown};
 use crate::snapshot::Snapshot;
 
 /// Data of one stream that a peer may send before we have read it.
@@ -58,7 +59,15 @@ impl Shared {
         let mut services = Vec::new();
         for (index, listener) in plan.listeners.iter().enumerate() {
             quic.push(match listener.wants_udp() {
-                true => Some(quic_config(index, &snapshot, &plan.limits)?),
+                true => {
+                    let listening = Listener {
+                        index,
+                        snapshot: snapshot.clone(),
+                        metrics: metrics.clone(),
+                        shutdown: shutdown.clone(),
+                    };
+                    Some(quic_config(listening, &plan.limits)?)
+                }
                 false => None,
             });
             let port = bound.get(index).map_or(0, |sockets| sockets.address.port());
@@ -71,6 +80,7 @@ impl Shared {
             services.push(Arc::new(Service {
                 snapshot: snapshot.clone(),
                 metrics: metrics.clone(),
+                listener: index,
                 alt_svc: HeaderValue::try_from(alternatives.join(", "))
                     .ok()
                     .filter(|value| !value.is_empty()),
@@ -86,16 +96,40 @@ impl Shared {
     }
 }
 
-fn quic_config(
+/// What the hello stage of a QUIC listener asks.
+struct Listener {
     index: usize,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    limits: &Limits,
-) -> Result<(Arc<ServerConfig>, EndpointConfig)> {
-    let current = {
-        let snapshot = snapshot.clone();
-        move || -> Arc<ServerTls> { snapshot.load().tls[index].clone() }
-    };
-    let crypto = HelloServerConfig::new(current).ok_or_else(|| Error::internal("a listener without QUIC protocols"))?;
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+impl Listening for Listener {
+    fn tls(&self) -> Arc<ServerTls> {
+        self.snapshot.load().tls[self.index].clone()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shutdown.phase() >= Phase::Draining
+    }
+
+    fn refused(&self, hello: &Hello, reason: Reason) {
+        self.metrics.downgrade(reason);
+        let name = hello.server_name.as_deref().unwrap_or_default();
+        let fields = [("reason", reason.as_str().into()), ("server_name", name.into())];
+        log::record(
+            Level::Info,
+            "velocity::tls",
+            tcp::downgrade_event(reason),
+            "a client that speaks nothing else was refused",
+            &fields,
+        );
+    }
+}
+
+fn quic_config(listening: Listener, limits: &Limits) -> Result<(Arc<ServerConfig>, EndpointConfig)> {
+    let crypto =
+        HelloServerConfig::new(listening).ok_or_else(|| Error::internal("a listener without QUIC protocols"))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport(limits)));
     let mut endpoint = EndpointConfig::default();

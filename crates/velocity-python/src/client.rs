@@ -10,8 +10,10 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use velocity_engine::client::{self, Options, Protocol};
 use velocity_engine::http::Body;
 use velocity_engine::{Error, Result};
+use velocity_tls::chain::Level;
 use velocity_tls::facts::signature_scheme_name;
-use velocity_tls::material;
+use velocity_tls::fallback::{Directive, NotADirective};
+use velocity_tls::{certificate, material};
 
 use crate::error::CoreError;
 use crate::wait::wait_for;
@@ -25,17 +27,27 @@ pub struct Connection {
 #[pymethods]
 impl Connection {
     #[new]
-    #[pyo3(signature = (host, port, *, protocol, profile=None, server_name=None, ca_file=None, insecure=false, timeout=10.0))]
+    #[pyo3(signature = (
+        host, port, *, protocols, profile=None, connect_to=None, server_name=None, ca_file=None, insecure=false,
+        crl_files=vec![], cert_file=None, key_file=None, alternative_key_file=None, classical_cert_file=None,
+        timeout=10.0
+    ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of a Python constructor
     fn new(
         py: Python<'_>,
         host: String,
         port: u16,
-        protocol: &str,
+        protocols: Vec<String>,
         profile: Option<&str>,
+        connect_to: Option<(String, u16)>,
         server_name: Option<String>,
         ca_file: Option<PathBuf>,
         insecure: bool,
+        crl_files: Vec<PathBuf>,
+        cert_file: Option<PathBuf>,
+        key_file: Option<PathBuf>,
+        alternative_key_file: Option<PathBuf>,
+        classical_cert_file: Option<PathBuf>,
         timeout: f64,
     ) -> PyResult<Self> {
         let unknown =
@@ -43,13 +55,24 @@ impl Connection {
         let options = Options {
             host,
             port,
-            protocol: Protocol::parse(protocol).ok_or_else(|| unknown("protocol", protocol))?,
+            protocols: protocols
+                .iter()
+                .map(|name| Protocol::parse(name).ok_or_else(|| unknown("protocol", name)))
+                .collect::<Result<_, _>>()?,
             profile: match profile {
                 Some(name) => Some(name.parse().map_err(|_| unknown("profile", name))?),
                 None => None,
             },
+            connect_to,
             server_name,
             trust: Options::trust(ca_file, insecure),
+            revocation: crl_files,
+            certificate: cert_file.zip(key_file).map(|(chain, key)| certificate::Files {
+                chain,
+                key,
+                alternative_key: alternative_key_file,
+                classical_chain: classical_cert_file,
+            }),
             timeout: duration(timeout),
         };
         let inner = wait_for(py, async { client::Connection::open(&options).await })?;
@@ -92,7 +115,16 @@ impl Connection {
             PyList::new(py, report.chain.iter().map(|der| PyBytes::new(py, der)))?,
         )?;
         dict.set_item("verified", report.verified)?;
+        dict.set_item("ml_dsa_level", report.level.map(Level::as_str))?;
         Ok(dict)
+    }
+
+    #[getter]
+    fn fallback<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        match claim(&self.inner)?.directive() {
+            Some(directive) => Ok(Some(directive_dict(py, &directive)?)),
+            None => Ok(None),
+        }
     }
 
     #[pyo3(signature = (method, path, headers, body=None, timeout=None))]
@@ -149,6 +181,40 @@ impl Response {
         let chunk = wait_for(py, within(self.timeout, client::next_chunk(&mut body)))?;
         Ok(chunk.map(|bytes| PyBytes::new(py, &bytes)))
     }
+}
+
+/// Read a fallback directive as it stands in the field `Velocity-Fallback`; `None` where it is none.
+#[pyfunction]
+pub fn parse_fallback<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+    match text.parse() {
+        Ok(directive) => Ok(Some(directive_dict(py, &directive)?)),
+        Err(NotADirective) => Ok(None),
+    }
+}
+
+/// Whether hybrid chains could be verified against these roots (`None`: the system's) at all.
+#[pyfunction]
+#[pyo3(signature = (ca_file=None))]
+pub fn can_verify_hybrid(ca_file: Option<PathBuf>) -> PyResult<bool> {
+    let verdict = velocity_tls::client::can_verify_hybrid(&Options::trust(ca_file, false));
+    Ok(verdict.map_err(|e| CoreError(Error::config(e.code(), e.to_string()).hint(e.hint())))?)
+}
+
+/// Verify a chain classically, whatever else it has: `None` where it passes, else why not.
+#[pyfunction]
+#[pyo3(signature = (chain, host, ca_file=None))]
+pub fn verify_classical(chain: Vec<Vec<u8>>, host: &str, ca_file: Option<PathBuf>) -> PyResult<Option<String>> {
+    let verdict = velocity_tls::client::verify_classical(&chain, host, &Options::trust(ca_file, false));
+    Ok(verdict.map_err(|e| CoreError(Error::config(e.code(), e.to_string()).hint(e.hint())))?)
+}
+
+fn directive_dict<'py>(py: Python<'py>, directive: &Directive) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("reason", directive.reason.as_str())?;
+    dict.set_item("alpn", &directive.alpn)?;
+    dict.set_item("host", &directive.host)?;
+    dict.set_item("port", directive.port)?;
+    Ok(dict)
 }
 
 /// Two threads on one connection at once are a mistake of the caller, and no reason to wait without end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use velocity_engine::{Error, Plan};
+use velocity_tls::chain::Level;
 use velocity_tls::material;
 
 use crate::error::CoreError;
@@ -45,7 +46,7 @@ impl Engine {
         py.detach(|| self.0.abort());
     }
 
-    fn counters(&self) -> HashMap<&'static str, u64> {
+    fn counters(&self) -> HashMap<String, u64> {
         self.0.metrics().snapshot().into_iter().collect()
     }
 }
@@ -62,5 +63,6 @@ pub fn certificate_facts<'py>(py: Python<'py>, chain_file: &str) -> PyResult<Bou
     dict.set_item("names", facts.names)?;
     dict.set_item("not_before", facts.not_before)?;
     dict.set_item("not_after", facts.not_after)?;
+    dict.set_item("ml_dsa_level", facts.level.map(Level::as_str))?;
     Ok(dict)
 }

@@ -1,5 +1,7 @@
 //! Errors of the engine as the exceptions of `velocity.errors`.
 
+use std::collections::HashMap;
+
 use pyo3::prelude::*;
 use velocity_engine::Error;
 
@@ -18,7 +20,13 @@ impl From<CoreError> for PyErr {
             let exception = py.import("velocity.errors").and_then(|module| {
                 module.call_method1(
                     "from_core",
-                    (error.fault.as_str(), error.code, &error.message, &error.hint),
+                    (
+                        error.fault.as_str(),
+                        error.code,
+                        &error.message,
+                        &error.hint,
+                        error.details.into_iter().collect::<HashMap<_, _>>(),
+                    ),
                 )
             });
             match exception {

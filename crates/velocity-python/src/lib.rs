@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
-    use super::client::{Connection, Response};
+    use super::client::{Connection, Response, can_verify_hybrid, parse_fallback, verify_classical};
     #[pymodule_export]
     use super::engine::{Engine, certificate_facts};
     #[pymodule_export]

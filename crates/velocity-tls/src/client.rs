@@ -1,23 +1,28 @@
-//! The client's TLS: which groups to offer, whom to trust, and what to remember of the handshake.
+//! The client's TLS: what to offer, whom to trust, and what to remember of the handshake.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::alpn;
+use crate::certificate::Certificate;
+use crate::chain::{self, Cause, ChainError, Demands, Level, Roots, Usage};
 use crate::error::TlsError;
+use crate::facts::Facts;
 use crate::material;
 use crate::profile::Profile;
 use crate::provider::{Aead, WEB_CLASSICAL, WEB_HYBRID, provider};
 use crate::quic::WatchedClientConfig;
+use crate::scheme::{self, Scheme};
 
 /// Whom a client believes.
 #[derive(Clone, Debug)]
@@ -30,50 +35,103 @@ pub enum Trust {
     Anyone,
 }
 
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// ALPN names, preferred first; of one transport.
+    pub protocols: &'a [&'a [u8]],
+    /// Demanded under `velocity/1`, and its groups offered under the others.
+    pub profile: Option<Profile>,
+    pub trust: &'a Trust,
+    /// Revocation lists, DER or PEM.
+    pub revocation: &'a [PathBuf],
+    /// What to show a server that asks who we are.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
 /// The TLS configuration for one connection, and what its handshake reveals.
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    scheme: Arc<AtomicU16>,
+    seen: Arc<Seen>,
+    judges: bool,
+}
+
+/// What the verifier has seen.
+#[derive(Default)]
+struct Seen {
+    /// Of the CertificateVerify; 0 before there was one.
+    scheme: AtomicU16,
+    /// What the chain rests on, if it passed as a hybrid one.
+    level: Mutex<Option<Level>>,
+    failure: Mutex<Option<ChainError>>,
 }
 
 impl ClientTls {
-    /// `protocol` is the only ALPN offered. Under `velocity/1` the groups are those of `profile`, or
-    /// of all profiles with `balanced` first; other protocols offer the hybrids and then classical
-    /// groups, or only the profile's where one is demanded.
-    pub fn new(protocol: &[u8], profile: Option<Profile>, trust: &Trust) -> Result<Self, TlsError> {
-        let groups: Vec<u16> = match profile {
-            Some(profile) => profile.groups().to_vec(),
-            None if protocol == alpn::VELOCITY => [Profile::Balanced, Profile::Secure, Profile::Light]
-                .iter()
-                .flat_map(|p| p.groups())
-                .copied()
-                .collect(),
-            None => [&WEB_HYBRID[..1], &WEB_CLASSICAL[..]].concat(),
-        };
-        let aead = Aead::preferred(profile.unwrap_or_default(), false);
+    /// With `velocity/1` the groups are those of the profile, or of all profiles with `balanced` first; other
+    /// protocols add X25519MLKEM768 and then classical groups, unless a profile is demanded.
+    pub fn new(offer: &Offer<'_>) -> Result<Self, TlsError> {
+        let velocity = offer.protocols.contains(&alpn::VELOCITY);
+        let others = offer.protocols.iter().any(|protocol| *protocol != alpn::VELOCITY);
+        let mut groups: Vec<u16> = Vec::new();
+        match offer.profile {
+            Some(profile) => groups.extend(profile.groups()),
+            None => {
+                if velocity {
+                    let profiles = [Profile::Balanced, Profile::Secure, Profile::Light];
+                    groups.extend(profiles.iter().flat_map(|profile| profile.groups()));
+                }
+                if others {
+                    if !velocity {
+                        groups.push(WEB_HYBRID[0]); // `balanced` is the same group
+                    }
+                    groups.extend(WEB_CLASSICAL);
+                }
+            }
+        }
+        let aead = Aead::preferred(offer.profile.unwrap_or_default(), false);
         let provider = provider(&groups, aead);
-        let scheme = Arc::new(AtomicU16::new(0));
+        let seen = Arc::new(Seen::default());
+        let lists = material::load_revocation_lists(offer.revocation)?;
+        let level = offer.profile.filter(|_| velocity).map_or(Level::MlDsa44, Profile::level);
         let verifier = Verifier {
-            inner: trusted(trust, &provider)?,
+            classical: classical(offer.trust, &lists, &provider)?,
+            hybrid: match velocity {
+                true => hybrid(offer.trust, &lists)?,
+                false => None,
+            },
+            schemes: [
+                if velocity { scheme::at_least(level) } else { Vec::new() },
+                match others {
+                    true => provider.signature_verification_algorithms.supported_schemes(),
+                    false => Vec::new(),
+                },
+            ]
+            .concat(),
+            velocity,
+            others,
+            level,
             provider: provider.clone(),
-            scheme: scheme.clone(),
+            seen: seen.clone(),
         };
         let builder = ClientConfig::builder_with_provider(provider);
-        let over_quic = protocol == alpn::VELOCITY || protocol == alpn::H3;
-        let builder = match over_quic {
+        let builder = match velocity || offer.protocols.contains(&alpn::H3) {
             true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
         };
-        let mut config = builder
+        let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &offer.certificate {
+            Some(certificate) => builder.with_client_cert_resolver(Arc::new(Identify(certificate.clone()))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = offer.protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // One connection a configuration: nothing could be resumed.
         config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
-            scheme,
+            seen,
+            judges: !matches!(offer.trust, Trust::Anyone),
         })
     }
 
@@ -90,47 +148,173 @@ impl ClientTls {
 
     /// The scheme of the server's CertificateVerify, once there was one.
     pub fn signature_scheme(&self) -> Option<u16> {
-        match self.scheme.load(Ordering::Relaxed) {
+        match self.seen.scheme.load(Ordering::Relaxed) {
             0 => None,
             code => Some(code),
         }
     }
+
+    /// The weakest ML-DSA parameter set of the chain, if it passed as a hybrid one.
+    pub fn level(&self) -> Option<Level> {
+        *lock(&self.seen.level)
+    }
+
+    /// Why the hybrid chain did not pass.
+    pub fn failure(&self) -> Option<ChainError> {
+        lock(&self.seen.failure).clone()
+    }
+
+    /// Whether a finished handshake kept the promises of its protocol. Nothing may be sent before.
+    ///
+    /// TLS settles the protocol before the verifier is asked, and does not tell it: where several were offered,
+    /// what `velocity/1` demands can only be looked at here.
+    pub fn judge(&self, facts: &Facts) -> Result<(), ChainError> {
+        if facts.alpn.as_deref() != Some(alpn::VELOCITY) {
+            return Ok(());
+        }
+        let Some(profile) = facts.profile() else {
+            return Err(broken(Cause::WeakKey, "velocity/1 with a key exchange of no profile"));
+        };
+        let Some(scheme) = self.signature_scheme().and_then(Scheme::of_code) else {
+            return Err(broken(
+                Cause::MissingExtension,
+                "velocity/1 without a hybrid signature: the certificate is classical only",
+            ));
+        };
+        let level = match self.judges {
+            true => self.level(),
+            false => Some(scheme.level),
+        };
+        match level {
+            Some(level) if level >= profile.level() => Ok(()),
+            Some(level) => Err(broken(
+                Cause::WeakKey,
+                format!("the chain rests on {}, below {}", level.as_str(), profile.level().as_str()),
+            )),
+            None => Err(broken(Cause::MissingExtension, "velocity/1 with a chain that is classical only")),
+        }
+    }
 }
 
-/// The verifier behind a [`Trust`]; `None` believes anybody.
-fn trusted(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsError> {
+fn broken(cause: Cause, message: impl Into<String>) -> ChainError {
+    ChainError {
+        link: 0,
+        subject: String::new(),
+        cause,
+        message: message.into(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The classical verifier behind a [`Trust`]; `None` believes anybody.
+fn classical(
+    trust: &Trust,
+    lists: &[Vec<u8>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsError> {
+    let path = match trust {
+        Trust::Anyone => return Ok(None),
+        Trust::System => return Ok(Some(Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?))),
+        Trust::Roots(path) => path,
+    };
+    let invalid = |e: &dyn fmt::Display| unusable(path, e);
+    let mut roots = RootCertStore::empty();
+    for certificate in material::load_chain(path)? {
+        roots.add(certificate).map_err(|e| invalid(&e))?;
+    }
+    let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .with_crls(lists.iter().map(|list| list.clone().into()));
+    if !lists.is_empty() {
+        // A list says who is revoked, and nothing about authorities that it is not from.
+        builder = builder.allow_unknown_revocation_status();
+    }
+    Ok(Some(builder.build().map_err(|e| invalid(&e))?))
+}
+
+/// What hybrid chains are verified against; `None` believes anybody.
+fn hybrid(trust: &Trust, lists: &[Vec<u8>]) -> Result<Option<Roots>, TlsError> {
+    let (path, certificates) = match trust {
+        Trust::Anyone => return Ok(None),
+        Trust::System => (Path::new("the system's roots"), hybrid_roots_of_the_system()),
+        Trust::Roots(path) => (path.as_path(), material::load_chain(path)?),
+    };
+    let roots = Roots::new(&certificates, lists).map_err(|e| unusable(path, &e))?;
+    Ok(Some(roots))
+}
+
+fn unusable(path: &Path, reason: &dyn fmt::Display) -> TlsError {
+    TlsError::Invalid {
+        what: "root",
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The system's roots that have an ML-DSA key. What cannot be read is none.
+fn hybrid_roots_of_the_system() -> Vec<CertificateDer<'static>> {
+    let mut roots = rustls_native_certs::load_native_certs().certs;
+    roots.retain(|root| matches!(chain::alternative_key(root), Ok(Some(_))));
+    roots
+}
+
+/// Whether hybrid chains could be verified at all: what is trusted has an ML-DSA key, or anything is.
+pub fn can_verify_hybrid(trust: &Trust) -> Result<bool, TlsError> {
     Ok(match trust {
-        Trust::Anyone => None,
-        Trust::System => Some(Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?)),
-        Trust::Roots(path) => {
-            let invalid = |reason: String| TlsError::Invalid {
-                what: "certificate",
-                path: path.clone(),
-                reason,
-            };
-            let mut roots = RootCertStore::empty();
-            for certificate in material::load_chain(path)? {
-                roots.add(certificate).map_err(|e| invalid(e.to_string()))?;
-            }
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|e| invalid(e.to_string()))?;
-            Some(verifier)
-        }
+        Trust::System => !hybrid_roots_of_the_system().is_empty(),
+        _ => hybrid(trust, &[])?.is_none_or(|roots| roots.is_hybrid()),
     })
 }
 
-/// Delegates trust, checks signatures, and remembers which scheme signed.
+/// Verify a chain by its classical signatures, its name and the present time alone: why it does not pass.
+pub fn verify_classical(chain: &[Vec<u8>], host: &str, trust: &Trust) -> Result<Option<String>, TlsError> {
+    let provider = provider(&WEB_CLASSICAL, Aead::Aes128);
+    let Some(verifier) = classical(trust, &[], &provider)? else {
+        return Ok(None);
+    };
+    let links: Vec<CertificateDer<'_>> = chain.iter().map(|link| CertificateDer::from(link.as_slice())).collect();
+    let (Some((leaf, rest)), Ok(name)) = (links.split_first(), ServerName::try_from(host)) else {
+        return Ok(Some("there is no chain, or no name".into()));
+    };
+    let verdict = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+    Ok(verdict.err().map(|error| error.to_string()))
+}
+
+/// Shows a server the hybrid chain if it can verify one, else the lean one.
+#[derive(Debug)]
+struct Identify(Arc<Certificate>);
+
+impl ResolvesClientCert for Identify {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        match &self.0.hybrid {
+            Some(hybrid) if schemes.contains(&hybrid.scheme.wire()) => Some(hybrid.key.clone()),
+            _ => Some(self.0.lean.clone()),
+        }
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Checks chains and signatures, each in both ways where `velocity/1` is offered, and remembers what it saw.
 struct Verifier {
-    inner: Option<Arc<dyn ServerCertVerifier>>,
+    classical: Option<Arc<dyn ServerCertVerifier>>,
+    hybrid: Option<Roots>,
+    schemes: Vec<SignatureScheme>,
+    velocity: bool,
+    others: bool,
+    level: Level,
     provider: Arc<CryptoProvider>,
-    scheme: Arc<AtomicU16>,
+    seen: Arc<Seen>,
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("inner", &self.inner)
+            .field("classical", &self.classical)
             .finish_non_exhaustive()
     }
 }
@@ -144,10 +328,28 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.inner {
-            None => Ok(ServerCertVerified::assertion()),
-            Some(inner) => inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+        let Some(classical) = &self.classical else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if let Some(roots) = &self.hybrid
+            && (!self.others || matches!(chain::alternative_key(end_entity), Ok(Some(_))))
+        {
+            let chain: Vec<CertificateDer<'_>> = [end_entity].into_iter().chain(intermediates).cloned().collect();
+            let name = server_name.to_str();
+            let demands = Demands {
+                at: now,
+                name: Some(&name),
+                usage: Usage::Server,
+                at_least: self.level,
+            };
+            let verified = chain::verify(&chain, roots, &demands).map_err(|error| {
+                *lock(&self.seen.failure) = Some(error.clone());
+                scheme::invalid(error)
+            })?;
+            *lock(&self.seen.level) = Some(verified.level);
+            return Ok(ServerCertVerified::assertion());
         }
+        classical.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -156,7 +358,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.scheme.store(signed.scheme.into(), Ordering::Relaxed);
+        self.seen.scheme.store(signed.scheme.into(), Ordering::Relaxed);
         let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
     }
@@ -167,12 +369,20 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.scheme.store(signed.scheme.into(), Ordering::Relaxed);
+        self.seen.scheme.store(signed.scheme.into(), Ordering::Relaxed);
         let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        match Scheme::of_code(signed.scheme.into()).filter(|_| self.velocity) {
+            Some(scheme) => scheme::verify(scheme, message, certificate, signed, algorithms).inspect_err(|_| {
+                *lock(&self.seen.failure) = Some(broken(
+                    Cause::BadMlDsaSignature,
+                    "the handshake is not signed with both keys of the certificate",
+                ));
+            }),
+            None => rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -2,8 +2,10 @@
 
 use rustls::{CommonState, HandshakeKind};
 
+use crate::fallback::Reason;
 use crate::group;
 use crate::profile::Profile;
+use crate::scheme::Scheme;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -19,6 +21,10 @@ pub struct Facts {
     pub hello_retry: bool,
     /// `0x0304` for TLS 1.3.
     pub version: Option<u16>,
+    /// On a server: why a client that offered `velocity/1` did not get it.
+    pub downgrade: Option<Reason>,
+    /// On a server: the client's certificate, verified, in DER.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 impl Facts {
@@ -33,6 +39,8 @@ impl Facts {
             cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite().into()),
             hello_retry: connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
             version: connection.protocol_version().map(Into::into),
+            downgrade: None,
+            client_certificate: None,
         }
     }
 
@@ -64,6 +72,9 @@ pub fn cipher_name(code: u16) -> String {
 
 /// IANA name of a signature scheme.
 pub fn signature_scheme_name(code: u16) -> String {
+    if let Some(hybrid) = Scheme::of_code(code) {
+        return hybrid.name.to_owned();
+    }
     match code {
         0x0401 => "rsa_pkcs1_sha256",
         0x0501 => "rsa_pkcs1_sha384",

@@ -3,9 +3,13 @@
 //!
 //! This is the only crate that names aws-lc-rs. It does no IO and knows no HTTP.
 
+pub mod certificate;
+pub mod chain;
 pub mod client;
+pub mod client_auth;
 pub mod error;
 pub mod facts;
+pub mod fallback;
 pub mod group;
 pub mod hello;
 pub mod material;
@@ -13,8 +17,10 @@ pub mod profile;
 mod provider;
 pub mod quic;
 pub mod record;
+pub mod scheme;
 pub mod server;
 
+pub use certificate::Certificates;
 pub use client::ClientTls;
 pub use error::TlsError;
 pub use facts::Facts;

@@ -1,13 +1,14 @@
 //! The three profiles of Velocity/1 (docs/spec/velocity-1.md, "Profiles").
 //!
-//! A profile is a promise about key exchange strength: under `velocity/1` nothing but the groups
-//! of a permitted profile is ever negotiated.
+//! A profile is a promise about strength: under `velocity/1` nothing but the groups of a permitted
+//! profile is ever negotiated, and no signature rests on less than its ML-DSA parameter set.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Level;
 use crate::group;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +37,14 @@ impl Profile {
         Profile::ALL
             .into_iter()
             .find(|profile| profile.groups().contains(&code))
+    }
+
+    /// The weakest ML-DSA parameter set that a chain may rest on.
+    pub fn level(self) -> Level {
+        match self {
+            Profile::Light => Level::MlDsa44,
+            Profile::Balanced | Profile::Secure => Level::MlDsa65,
+        }
     }
 
     pub fn as_str(self) -> &'static str {

@@ -14,12 +14,15 @@ use quinn_proto::crypto::{
     UnsupportedVersion,
 };
 use quinn_proto::transport_parameters::TransportParameters;
+use rustls::pki_types::CertificateDer;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
 
+use crate::alpn;
 use crate::error::TlsError;
 use crate::facts::Facts;
+use crate::fallback::Reason;
 use crate::hello::{Hello, MAX_HELLO, Malformed, Reader};
-use crate::server::ServerTls;
+use crate::server::{Choice, ServerTls};
 
 /// TLS alerts (RFC 9846 section 6) that the hello stage itself sends.
 const ALERT_DECODE_ERROR: u8 = 50;
@@ -35,28 +38,35 @@ impl QuicConfig {
     }
 }
 
-/// The configuration of a QUIC listener: asks `current` for the present [`ServerTls`] at each handshake.
-pub struct HelloServerConfig<F> {
-    current: F,
+/// What a listener says at each handshake.
+pub trait Listening: Send + Sync + 'static {
+    /// The present configurations.
+    fn tls(&self) -> Arc<ServerTls>;
+    /// Whether new connections are turned away.
+    fn is_draining(&self) -> bool;
+    /// A client was turned away that had offered `velocity/1`.
+    fn refused(&self, hello: &Hello, reason: Reason);
+}
+
+/// The configuration of a QUIC listener.
+pub struct HelloServerConfig<L> {
+    listening: Arc<L>,
     /// Initial keys and Retry tags do not depend on what is negotiated (RFC 9001 sections 5.2, 5.8).
     initial: Arc<QuicServerConfig>,
 }
 
-impl<F> HelloServerConfig<F>
-where
-    F: Fn() -> Arc<ServerTls> + Send + Sync + 'static,
-{
+impl<L: Listening> HelloServerConfig<L> {
     /// `None` when the present configuration has no protocol over QUIC.
-    pub fn new(current: F) -> Option<Self> {
-        let initial = current().any_quic()?.0.clone();
-        Some(Self { current, initial })
+    pub fn new(listening: L) -> Option<Self> {
+        let initial = listening.tls().any_quic()?.0.clone();
+        Some(Self {
+            listening: Arc::new(listening),
+            initial,
+        })
     }
 }
 
-impl<F> ServerConfig for HelloServerConfig<F>
-where
-    F: Fn() -> Arc<ServerTls> + Send + Sync + 'static,
-{
+impl<L: Listening> ServerConfig for HelloServerConfig<L> {
     fn initial_keys(&self, version: u32, dst_cid: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
         self.initial.initial_keys(version, dst_cid)
     }
@@ -67,7 +77,7 @@ where
 
     fn start_session(self: Arc<Self>, version: u32, params: &TransportParameters) -> Box<dyn Session> {
         let waiting = Waiting {
-            tls: (self.current)(),
+            listening: self.listening.clone(),
             initial: self.initial.clone(),
             version,
             params: *params,
@@ -76,6 +86,7 @@ where
         Box::new(HelloSession {
             state: State::Waiting(Box::new(waiting)),
             watch: Watch::default(),
+            downgrade: None,
         })
     }
 }
@@ -94,13 +105,14 @@ impl ClientConfig for WatchedClientConfig {
         Ok(Box::new(HelloSession {
             state: State::Running(session),
             watch: Watch::default(),
+            downgrade: None,
         }))
     }
 }
 
 /// A server session before its ClientHello is complete.
 struct Waiting {
-    tls: Arc<ServerTls>,
+    listening: Arc<dyn Listening>,
     initial: Arc<QuicServerConfig>,
     version: u32,
     params: TransportParameters,
@@ -121,18 +133,38 @@ impl Waiting {
         let received = std::mem::take(&mut self.received);
         let hello =
             Hello::parse(&received).map_err(|Malformed| alert(ALERT_DECODE_ERROR, "the ClientHello is malformed"))?;
-        let Some(config) = self.tls.choose_quic(&hello) else {
-            return Err(alert(ALERT_NO_APPLICATION_PROTOCOL, "no protocol in common"));
+        let tls = self.listening.tls();
+        let choice = match self.listening.is_draining() {
+            true => Err(hello.offers_alpn(alpn::VELOCITY).then_some(Reason::Draining)),
+            false => tls.choose_quic(&hello),
         };
-        Ok(Some((
-            config.0.clone().start_session(self.version, &self.params),
-            received,
-        )))
+        match choice {
+            Ok(Choice { config, downgrade }) => Ok(Some(Started {
+                session: config.0.clone().start_session(self.version, &self.params),
+                hello: received,
+                downgrade,
+            })),
+            Err(Some(reason)) => {
+                self.listening.refused(&hello, reason);
+                let directive = tls.directive(reason).to_string();
+                Err(alert(ALERT_NO_APPLICATION_PROTOCOL, &directive))
+            }
+            Err(None) if self.listening.is_draining() => Err(TransportError {
+                code: TransportErrorCode::CONNECTION_REFUSED,
+                frame: None,
+                reason: "the server is going down".into(),
+            }),
+            Err(None) => Err(alert(ALERT_NO_APPLICATION_PROTOCOL, "no protocol in common")),
+        }
     }
 }
 
 /// A session of the configuration that was chosen, and the ClientHello it has yet to read.
-type Started = (Box<dyn Session>, Vec<u8>);
+struct Started {
+    session: Box<dyn Session>,
+    hello: Vec<u8>,
+    downgrade: Option<Reason>,
+}
 
 enum State {
     Waiting(Box<Waiting>),
@@ -142,6 +174,7 @@ enum State {
 struct HelloSession {
     state: State,
     watch: Watch,
+    downgrade: Option<Reason>,
 }
 
 impl HelloSession {
@@ -180,6 +213,12 @@ impl Session for HelloSession {
             cipher: self.watch.cipher,
             hello_retry: self.watch.hello_retry,
             version: Some(0x0304),
+            downgrade: self.downgrade,
+            client_certificate: self
+                .running()?
+                .peer_identity()
+                .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+                .and_then(|chain| Some(chain.first()?.to_vec())),
         }))
     }
 
@@ -203,9 +242,10 @@ impl Session for HelloSession {
         match &mut self.state {
             State::Waiting(waiting) => match waiting.advance(bytes)? {
                 None => Ok(false),
-                Some((mut session, hello)) => {
-                    let ready = session.read_handshake(&hello);
-                    self.state = State::Running(session);
+                Some(mut started) => {
+                    let ready = started.session.read_handshake(&started.hello);
+                    self.state = State::Running(started.session);
+                    self.downgrade = started.downgrade;
                     ready
                 }
             },

@@ -4,13 +4,17 @@
 //! looks one up. Each configuration has its own ticket key, so that a ticket can never carry a
 //! session from one profile or protocol into another.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustls::server::{NoServerSessionStorage, ServerConfig};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
 
 use crate::alpn;
+use crate::certificate::{Certificates, ResolveHybrid, ResolveLean};
+use crate::client_auth::ClientAuth;
 use crate::error::TlsError;
+use crate::fallback::{Directive, Reason};
 use crate::group;
 use crate::hello::Hello;
 use crate::profile::Profile;
@@ -26,7 +30,7 @@ pub enum Transport {
     Tcp,
 }
 
-/// The profile policy of a server.
+/// A profile policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Taken where the client has no preference.
@@ -34,40 +38,125 @@ pub struct Policy {
     pub permit: Vec<Profile>,
 }
 
+impl Policy {
+    /// The profile for a client: ours where it offers the groups for it, else the first one of its own
+    /// preference. `strong_enough` is what the certificate is good for.
+    fn choose(&self, hello: &Hello, strong_enough: impl Fn(Profile) -> bool) -> Option<Profile> {
+        let permitted = |profile: &Profile| self.permit.contains(profile) && strong_enough(*profile);
+        let offered = |profile: Profile| profile.groups().iter().any(|code| hello.groups.contains(code));
+        if permitted(&self.default) && offered(self.default) {
+            return Some(self.default);
+        }
+        hello
+            .groups
+            .iter()
+            .filter_map(|&code| Profile::of_group(code))
+            .find(permitted)
+    }
+}
+
+/// The policy of a server, and those of hosts that have one of their own.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    pub default: Policy,
+    /// By SNI, lower case: exact names, and `*.example.com`.
+    pub by_host: HashMap<String, Policy>,
+}
+
+impl Policies {
+    fn of(&self, server_name: Option<&str>) -> &Policy {
+        let found = server_name.filter(|_| !self.by_host.is_empty()).and_then(|name| {
+            let parents = name.match_indices('.').map(|(at, _)| format!("*{}", &name[at..]));
+            self.by_host
+                .get(name)
+                .or_else(|| parents.into_iter().find_map(|wildcard| self.by_host.get(&wildcard)))
+        });
+        found.unwrap_or(&self.default)
+    }
+
+    fn permit(&self, profile: Profile) -> bool {
+        let mut all = self.by_host.values().chain([&self.default]);
+        all.any(|policy| policy.permit.contains(&profile))
+    }
+}
+
+/// Where clients go that do not get `velocity/1`.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    pub alpn: String,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+}
+
+/// What a listener is made from.
+pub struct Setup<'a> {
+    pub certificates: &'a Arc<Certificates>,
+    /// ALPN names in the order of preference.
+    pub protocols: &'a [Vec<u8>],
+    pub policies: Policies,
+    pub client_auth: Option<&'a Arc<ClientAuth>>,
+    pub fallback: Fallback,
+}
+
 /// Everything needed to answer a ClientHello on one listener.
 pub struct ServerTls {
-    policy: Policy,
+    certificates: Arc<Certificates>,
+    policies: Policies,
+    fallback: Fallback,
+    offers_velocity: bool,
     /// `velocity/1`, by profile and by whether the client lists ChaCha20 first.
     velocity: Vec<(Profile, bool, QuicConfig)>,
     /// `h3`: clients with hybrid groups, clients without.
     h3: Option<(QuicConfig, QuicConfig)>,
     /// `h2` and `http/1.1`: clients with hybrid groups, clients without.
     tcp: Option<(Arc<ServerConfig>, Arc<ServerConfig>)>,
+    /// Gives Initial keys where nothing else over QUIC does; nobody is answered with it.
+    initial: Option<QuicConfig>,
+}
+
+/// The configuration for a client, and why it is not that of `velocity/1` where the client had offered that.
+pub struct Choice<C> {
+    pub config: C,
+    pub downgrade: Option<Reason>,
 }
 
 impl ServerTls {
-    /// Build every configuration for one certificate.
-    ///
-    /// `protocols` are ALPN names in the order of preference.
-    pub fn new(key: &Arc<CertifiedKey>, protocols: &[Vec<u8>], policy: Policy) -> Result<Self, TlsError> {
+    /// Build every configuration.
+    pub fn new(setup: Setup<'_>) -> Result<Self, TlsError> {
+        let Setup {
+            certificates,
+            protocols,
+            policies,
+            client_auth,
+            fallback,
+        } = setup;
         let offered = |name: &[u8]| protocols.iter().any(|protocol| protocol == name);
-        let quic = |groups: &[u16], aead, protocol: &[u8]| {
-            QuicConfig::new(config(key, groups, aead, vec![protocol.to_vec()], Transport::Quic)?)
+        let lean = |groups: &[u16], protocols: Vec<Vec<u8>>, transport| {
+            let verifier = client_auth.map(|auth| auth.verifier(false));
+            let resolver = Arc::new(ResolveLean(certificates.clone()));
+            config(resolver, verifier, groups, Aead::Aes128, protocols, transport)
+        };
+        let lean_quic = |groups: &[u16], protocol: &[u8]| {
+            QuicConfig::new(lean(groups, vec![protocol.to_vec()], Transport::Quic)?)
         };
 
+        let offers_velocity = offered(alpn::VELOCITY);
         let mut velocity = Vec::new();
-        if offered(alpn::VELOCITY) {
-            for &profile in &policy.permit {
-                for chacha in [false, true] {
-                    let aead = Aead::preferred(profile, chacha);
-                    velocity.push((profile, chacha, quic(profile.groups(), aead, alpn::VELOCITY)?));
-                }
+        if offers_velocity && certificates.any_hybrid() {
+            let permitted = Profile::ALL.into_iter().filter(|&profile| policies.permit(profile));
+            for (profile, chacha) in permitted.flat_map(|profile| [(profile, false), (profile, true)]) {
+                let aead = Aead::preferred(profile, chacha);
+                let verifier = client_auth.map(|auth| auth.verifier(true));
+                let resolver = Arc::new(ResolveHybrid(certificates.clone()));
+                let protocols = vec![alpn::VELOCITY.to_vec()];
+                let config = config(resolver, verifier, profile.groups(), aead, protocols, Transport::Quic)?;
+                velocity.push((profile, chacha, QuicConfig::new(config)?));
             }
         }
         let h3 = match offered(alpn::H3) {
             true => Some((
-                quic(&provider::WEB_HYBRID, Aead::Aes128, alpn::H3)?,
-                quic(&provider::WEB_CLASSICAL, Aead::Aes128, alpn::H3)?,
+                lean_quic(&provider::WEB_HYBRID, alpn::H3)?,
+                lean_quic(&provider::WEB_CLASSICAL, alpn::H3)?,
             )),
             false => None,
         };
@@ -79,77 +168,110 @@ impl ServerTls {
         let tcp = match over_tcp.is_empty() {
             true => None,
             false => Some((
-                Arc::new(config(
-                    key,
-                    &provider::WEB_HYBRID,
-                    Aead::Aes128,
-                    over_tcp.clone(),
-                    Transport::Tcp,
-                )?),
-                Arc::new(config(
-                    key,
-                    &provider::WEB_CLASSICAL,
-                    Aead::Aes128,
-                    over_tcp,
-                    Transport::Tcp,
-                )?),
+                Arc::new(lean(&provider::WEB_HYBRID, over_tcp.clone(), Transport::Tcp)?),
+                Arc::new(lean(&provider::WEB_CLASSICAL, over_tcp, Transport::Tcp)?),
             )),
         };
+        let initial = match offers_velocity && h3.is_none() {
+            true => Some(lean_quic(&provider::WEB_HYBRID, alpn::VELOCITY)?),
+            false => None,
+        };
         Ok(Self {
-            policy,
+            certificates: certificates.clone(),
+            policies,
+            fallback,
+            offers_velocity,
             velocity,
             h3,
             tcp,
+            initial,
         })
     }
 
-    /// The configuration that answers this client over QUIC; `None` when no protocol is in common.
-    pub fn choose_quic(&self, hello: &Hello) -> Option<&QuicConfig> {
-        if hello.offers_alpn(alpn::VELOCITY) && !self.velocity.is_empty() {
-            if let Some(profile) = self.profile(hello) {
-                let chacha = prefers_chacha(hello);
-                let found = self.velocity.iter().find(|(p, c, _)| *p == profile && *c == chacha);
-                return found.map(|(_, _, config)| config);
-            }
-            if !hello.offers_alpn(alpn::H3) || self.h3.is_none() {
-                // Nothing to fall back to: let rustls refuse for want of a common group.
-                return self.velocity.first().map(|(_, _, config)| config);
+    /// The configuration that answers this client over QUIC, or why there is none that does.
+    pub(crate) fn choose_quic(&self, hello: &Hello) -> Result<Choice<&QuicConfig>, Option<Reason>> {
+        let mut downgrade = None;
+        if hello.offers_alpn(alpn::VELOCITY) {
+            match self.velocity(hello) {
+                Ok(config) => return Ok(Choice { config, downgrade }),
+                Err(reason) => downgrade = Some(reason),
             }
         }
-        let (hybrid, classical) = self.h3.as_ref()?;
-        // Without a protocol in common, rustls answers no_application_protocol (RFC 9001 section 8.1).
-        Some(if has_hybrid(hello) { hybrid } else { classical })
+        match &self.h3 {
+            // Without a protocol in common, rustls would answer no_application_protocol as well (RFC 9001
+            // section 8.1), but without a reason.
+            Some((hybrid, classical)) if downgrade.is_none() || hello.offers_alpn(alpn::H3) => Ok(Choice {
+                config: if has_hybrid(hello) { hybrid } else { classical },
+                downgrade,
+            }),
+            _ => Err(downgrade),
+        }
     }
 
     /// Any configuration for QUIC; `None` when this server has none.
     pub(crate) fn any_quic(&self) -> Option<&QuicConfig> {
-        let velocity = self.velocity.first().map(|(_, _, config)| config);
-        velocity.or(self.h3.as_ref().map(|(hybrid, _)| hybrid))
+        let h3 = self.h3.as_ref().map(|(hybrid, _)| hybrid);
+        h3.or(self.initial.as_ref())
     }
 
     /// The configuration that answers this client over TCP; `None` when this server has none.
-    pub fn choose_tcp(&self, hello: &Hello) -> Option<Arc<ServerConfig>> {
+    ///
+    /// A client that names `velocity/1` there as well learns why it would not get it over QUIC.
+    pub fn choose_tcp(&self, hello: &Hello) -> Option<Choice<Arc<ServerConfig>>> {
         let (hybrid, classical) = self.tcp.as_ref()?;
-        Some(if hello.tls13 && has_hybrid(hello) {
-            hybrid.clone()
-        } else {
-            classical.clone()
-        })
+        let config = match hello.tls13 && has_hybrid(hello) {
+            true => hybrid.clone(),
+            false => classical.clone(),
+        };
+        let downgrade = match hello.offers_alpn(alpn::VELOCITY) {
+            true => self.velocity(hello).err(),
+            false => None,
+        };
+        Some(Choice { config, downgrade })
     }
 
-    /// The profile for a client of `velocity/1`: ours where it offers the groups for it, else the
-    /// first one of its own preference that is permitted.
-    fn profile(&self, hello: &Hello) -> Option<Profile> {
-        let permitted = |profile: &Profile| self.policy.permit.contains(profile);
-        let offered = |profile: Profile| profile.groups().iter().any(|code| hello.groups.contains(code));
-        if permitted(&self.policy.default) && offered(self.policy.default) {
-            return Some(self.policy.default);
+    /// What a client is told that does not get `velocity/1`.
+    pub fn directive(&self, reason: Reason) -> Directive {
+        Directive {
+            reason,
+            alpn: self.fallback.alpn.clone(),
+            host: self.fallback.host.clone(),
+            port: self.fallback.port,
         }
-        hello
-            .groups
-            .iter()
-            .filter_map(|&code| Profile::of_group(code))
-            .find(permitted)
+    }
+
+    /// The profiles that a client may ask for under this name; none where there is no `velocity/1`.
+    pub fn profiles(&self, server_name: Option<&str>) -> Vec<Profile> {
+        let certificate = self.certificates.of(server_name);
+        let Some(hybrid) = certificate.hybrid.as_ref().filter(|_| self.offers_velocity) else {
+            return Vec::new();
+        };
+        let policy = self.policies.of(server_name);
+        let mut profiles = policy.permit.clone();
+        profiles.retain(|profile| hybrid.scheme.level >= profile.level());
+        profiles.sort_by_key(|profile| *profile != policy.default);
+        profiles
+    }
+
+    /// `velocity/1` for this client, or why not.
+    fn velocity(&self, hello: &Hello) -> Result<&QuicConfig, Reason> {
+        if !self.offers_velocity {
+            return Err(Reason::PolicyDisabled);
+        }
+        let name = hello.server_name.as_deref();
+        let hybrid = self.certificates.of(name).hybrid.as_ref().ok_or(Reason::NoHybridCert)?;
+        if !hello.schemes.contains(&hybrid.scheme.code) {
+            return Err(Reason::ClientSigalg);
+        }
+        let policy = self.policies.of(name);
+        let profile = policy.choose(hello, |profile| hybrid.scheme.level >= profile.level());
+        let profile = profile.ok_or_else(|| match policy.choose(hello, |_| true) {
+            Some(_) => Reason::NoHybridCert, // there is one, and it is too weak
+            None => Reason::ClientProfile,
+        })?;
+        let chacha = prefers_chacha(hello);
+        let found = self.velocity.iter().find(|(p, c, _)| *p == profile && *c == chacha);
+        found.map(|(_, _, config)| config).ok_or(Reason::PolicyDisabled)
     }
 }
 
@@ -162,7 +284,8 @@ fn prefers_chacha(hello: &Hello) -> bool {
 }
 
 fn config(
-    key: &Arc<CertifiedKey>,
+    resolver: Arc<dyn ResolvesServerCert>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     groups: &[u16],
     aead: Aead,
     protocols: Vec<Vec<u8>>,
@@ -174,8 +297,8 @@ fn config(
         Transport::Tcp => builder.with_safe_default_protocol_versions()?,
     };
     let mut config = builder
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.as_ref().clone())));
+        .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
+        .with_cert_resolver(resolver);
     config.alpn_protocols = protocols;
     // A profile means its AEAD; browsers on the web protocols keep their own order, which knows
     // whether they have AES instructions.

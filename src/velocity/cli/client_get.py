@@ -18,10 +18,11 @@ from velocity.cli import style
 from velocity.errors import ClientError, ConfigError, RequestError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator
 
     from velocity._core import Connection, Response
-    from velocity.client.connect import Protocol
+    from velocity.client.connect import Protocol, Trust
     from velocity.client.fetch import Fetched
     from velocity.errors import VelocityError
 
@@ -45,6 +46,17 @@ def get(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where from; https alone is spoken.")],
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Accept any certificate.")] = False,
     cacert: Annotated[str | None, typer.Option("--cacert", metavar="FILE", help="PEM roots to trust.")] = None,
+    crl: Annotated[
+        list[str] | None,
+        typer.Option("--crl", metavar="FILE", help="Revocation list of an authority; repeatable."),
+    ] = None,
+    cert: Annotated[
+        str | None, typer.Option("--cert", metavar="FILE", help="Chain to show a server that asks who you are.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="FILE", help="Its private key.")] = None,
+    require_velocity: Annotated[
+        bool, typer.Option("--require-velocity", help="Refuse everything but velocity/1.")
+    ] = False,
     alpn: Annotated[
         str | None, typer.Option("--alpn", metavar="LIST", help="Protocols to try, in order, instead of --http.")
     ] = None,
@@ -80,9 +92,8 @@ def get(
     The body goes to stdout or into a file. Without --http, velocity/1, h3, h2 and http/1.1 are tried in that order.
     Exits with 1 if there was no answer, or its status is 400 or above.
     """
-    from velocity.client.connect import Trust, protocols_for
     from velocity.client.fetch import Order, fetch
-    from velocity.config.values import parse_alpn, parse_profile, usage
+    from velocity.config.values import parse_profile, usage
 
     body = _body(data)
     order = Order(
@@ -90,9 +101,9 @@ def get(
         method=_method(method, body),
         headers=_headers(header or []),
         body=body,
-        protocols=protocols_for(http, usage("--alpn", parse_alpn, alpn) if alpn is not None else None),
+        protocols=_protocols(http, alpn, require_velocity),
         profile=usage("--profile", parse_profile, profile) if profile is not None else None,
-        trust=Trust(cacert, insecure),
+        trust=_trust(cacert, insecure, tuple(crl or ()), cert, key),
         timeout=timeout,
         follow=location,
         output=None if as_json else output,
@@ -113,15 +124,40 @@ def get(
     return 0
 
 
+def _protocols(http: str, alpn: str | None, require_velocity: bool) -> tuple[Protocol, ...]:
+    from velocity.client.connect import protocols_for
+    from velocity.config.values import parse_alpn, usage
+
+    chosen = protocols_for(http, usage("--alpn", parse_alpn, alpn) if alpn is not None else None)
+    if not require_velocity:
+        return chosen
+    if "velocity/1" not in chosen:
+        message = "--require-velocity leaves nothing of --http or --alpn"
+        raise ConfigError("OPTION_INVALID", message, "leave out one of them")
+    return ("velocity/1",)
+
+
+def _trust(cacert: str | None, insecure: bool, crl: tuple[str, ...], cert: str | None, key: str | None) -> Trust:
+    from velocity.client.connect import Trust
+
+    if bool(cert) != bool(key):
+        raise ConfigError("CERT_INCOMPLETE", "--cert and --key go together", "pass the chain and its private key")
+    return Trust(cacert, insecure, crl, cert, key)
+
+
 class _Talk:
     """What is said on stderr on the way: one line about a fallback, and with -v handshakes and heads."""
 
     def __init__(self, verbose: int) -> None:
         self._verbose = verbose
 
-    def fell_back(self, failures: dict[Protocol, VelocityError], protocol: Protocol) -> None:
-        reason = list(failures.values())[-1].message
-        style.note(style.dim(style.plain(f"no {', '.join(failures)} ({reason}): using {protocol}")))
+    def fell_back(
+        self, failures: dict[Protocol, VelocityError], protocol: Protocol, reason: str | None, spoke: dt.date | None
+    ) -> None:
+        why = reason or list(failures.values())[-1].message
+        style.note(style.dim(style.plain(f"no {', '.join(failures)} ({why}): using {protocol}")))
+        if spoke is not None and "velocity/1" in failures:
+            style.warning(f"this host spoke velocity/1 on {spoke}; --require-velocity refuses anything less")
 
     def connected(self, connection: Connection) -> None:
         if self._verbose:
@@ -172,6 +208,8 @@ def _say_handshake(connection: Connection) -> None:
     if facts["profile"]:
         style.note(f"* profile {facts['profile']}")
     verdict = "verified" if facts["verified"] else "NOT verified"
+    if facts["ml_dsa_level"]:
+        verdict += f" twice, by ECDSA and {facts['ml_dsa_level']}"
     style.note(f"* certificate SHA-256 {facts['certificate_sha256']}, {verdict}")
     style.note(f"* {facts['round_trips']} round trips, {facts['handshake_ms']:.1f} ms")
 

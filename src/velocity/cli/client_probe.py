@@ -54,18 +54,26 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
             facts["group"] or "-",
             facts["cipher"] or "-",
             facts["signature_scheme"] or "-",
+            _verified(facts["verification"]),
             str(facts["round_trips"]),
             f"{facts['handshake_ms']:.1f} ms",
         ]
         if facts["ok"]
-        else [name, f"no: {style.plain(facts['error'])}", "", "", "", ""]
+        else [name, f"no: {style.plain(facts['error'])}", "", "", "", "", ""]
         for name, facts in named
     ]
 
 
+def _verified(verdicts: dict[str, Any]) -> str:
+    """`classical, ML-DSA-65`; `no` where nobody looked."""
+    passed = ["classical"] if verdicts["classical"] else []
+    passed += [verdicts["ml_dsa_level"]] if verdicts["ml_dsa"] else []
+    return ", ".join(passed) or "no"
+
+
 def _print(result: dict[str, Any]) -> None:
     """A table on stdout: drawn on a terminal, aligned text elsewhere."""
-    header = ["protocol", "group", "cipher", "signature", "round trips", "handshake"]
+    header = ["protocol", "group", "cipher", "signature", "verified", "round trips", "handshake"]
     rows = _rows(result)
     if style.terminal(1):
         from rich.console import Console

@@ -61,6 +61,29 @@ def serve(
         str | None,
         _flag("--profile", "light (turbo), balanced or secure (fortress).", _SERVER, "balanced", metavar="NAME"),
     ] = None,
+    permit: Annotated[
+        str | None, _flag("--permit", "Profiles that clients may ask for.", _SERVER, "all three", metavar="LIST")
+    ] = None,
+    fallback_alpn: Annotated[
+        str | None,
+        _flag("--fallback-alpn", "What clients without velocity/1 are sent to.", _SERVER, "h3", metavar="NAME"),
+    ] = None,
+    fallback_host: Annotated[
+        str | None, _flag("--fallback-host", "Where they are sent.", _SERVER, "the same host", metavar="NAME")
+    ] = None,
+    fallback_port: Annotated[
+        str | None, _flag("--fallback-port", "And to which port.", _SERVER, "the same port", metavar="PORT")
+    ] = None,
+    client_ca: Annotated[
+        str | None,
+        _flag("--client-ca", "Roots of client certificates, which are then asked for.", _SERVER, metavar="FILE"),
+    ] = None,
+    client_auth: Annotated[
+        str | None, _flag("--client-auth", "request or require.", _SERVER, "request", metavar="MODE")
+    ] = None,
+    client_crl: Annotated[
+        list[str] | None, _flag("--client-crl", "Revocation list for clients; repeatable.", _SERVER, metavar="FILE")
+    ] = None,
     workers: Annotated[str | None, _flag("--workers", "Threads.", _SERVER, "one for each CPU", metavar="N")] = None,
     grace_period: Annotated[
         float | None,
@@ -119,6 +142,13 @@ def serve(
         "cert": cert,
         "key": key,
         "profile": profile,
+        "permit": permit,
+        "fallback_alpn": fallback_alpn,
+        "fallback_host": fallback_host,
+        "fallback_port": fallback_port,
+        "client_ca": client_ca,
+        "client_auth": client_auth,
+        "client_crl": client_crl,
         "workers": workers,
         "listings": listings,
         "dotfiles": dotfiles,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["bold", "dim", "error", "note", "plain", "terminal"]
+__all__ = ["bold", "dim", "error", "note", "plain", "terminal", "warning"]
 
 
 def terminal(stream: int = 2) -> bool:
@@ -38,6 +38,11 @@ def dim(text: str) -> str:
 def note(text: str) -> None:
     """A line for the person at the keyboard."""
     print(text, file=sys.stderr)
+
+
+def warning(message: str) -> None:
+    """What may be wrong, in one line."""
+    print(f"{_paint('33', 'warning:')} {plain(message)}", file=sys.stderr)
 
 
 def error(message: str, hint: str = "") -> None:

@@ -61,9 +61,7 @@ def _sources(launch: Launch) -> dict[str, tuple[int, ...]]:
         for entry in os.scandir(os.path.join(package, part))  # noqa: PTH118
         if entry.name.endswith(".py")
     ]
-    stem, ending = os.path.splitext(launch.key_file)  # noqa: PTH122
-    kept = (launch.chain_file, launch.key_file, f"{stem}.mldsa{ending}")  # the last as velocity.pki.keys.sibling has it
-    return {path: _stamp(path) for path in (*code, *kept)}
+    return {path: _stamp(path) for path in (*code, *launch.certificate_files)}
 
 
 def _sealed(content: bytes) -> bytes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+import itertools
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
 
 from velocity import _core
 from velocity.errors import ConfigError, ConnectError, VelocityError
+from velocity.files import sibling
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["ORDER", "Profile", "Protocol", "Trust", "open_connection", "protocols_for"]
+__all__ = ["ORDER", "Opened", "Profile", "Protocol", "Trust", "open_connection", "protocols_for"]
 
 Protocol = Literal["velocity/1", "h3", "h2", "http/1.1"]
 Profile = Literal["light", "balanced", "secure"]
@@ -26,15 +26,34 @@ _CHOICES: dict[str, tuple[Protocol, ...]] = {
 _OVER_UDP: frozenset[Protocol] = frozenset({"velocity/1", "h3"})
 _FALLBACK_TIMEOUT = 3.0
 """Seconds for a protocol that has another one to fall back to."""
-_FINAL = {"CERTIFICATE_INVALID", "RESOLVE_FAILED"}
+_FINAL = {"CERTIFICATE_INVALID", "CERT_PQ_VALIDATION_FAILED", "RESOLVE_FAILED"}
 """What no other protocol would mend; trying one would only hide it."""
 
 
 class Trust(NamedTuple):
-    """Whom to believe."""
+    """Whom to believe, and who we are."""
 
     ca_file: str | None = None
     insecure: bool = False
+    crl_files: tuple[str, ...] = ()
+    """Revocation lists, DER or PEM."""
+    cert_file: str | None = None
+    """Chain to show a server that asks for one; what lies beside it and its key is found."""
+    key_file: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As the core takes them."""
+        chosen: dict[str, Any] = {"ca_file": self.ca_file, "insecure": self.insecure}
+        if self.crl_files:
+            chosen["crl_files"] = list(self.crl_files)
+        if self.cert_file and self.key_file:
+            beside = {
+                "alternative_key_file": sibling(Path(self.key_file), "mldsa"),
+                "classical_cert_file": sibling(Path(self.cert_file), "classical"),
+            }
+            chosen |= {"cert_file": self.cert_file, "key_file": self.key_file}
+            chosen |= {name: str(path) for name, path in beside.items() if path.is_file()}
+        return chosen
 
 
 def protocols_for(http: str, alpn: tuple[str, ...] | None) -> tuple[Protocol, ...]:
@@ -53,6 +72,21 @@ def protocols_for(http: str, alpn: tuple[str, ...] | None) -> tuple[Protocol, ..
     return cast("tuple[Protocol, ...]", alpn)
 
 
+class Opened(NamedTuple):
+    """A connection, and what it took."""
+
+    connection: _core.Connection
+    failures: dict[Protocol, VelocityError]
+    """What was preferred, and why it did not come to that."""
+
+
+class _Attempt(NamedTuple):
+    """One handshake: protocols that are offered together, and where."""
+
+    protocols: tuple[Protocol, ...]
+    connect_to: tuple[str, int] | None = None
+
+
 def open_connection(
     host: str,
     port: int,
@@ -61,47 +95,75 @@ def open_connection(
     profile: Profile | None = None,
     trust: Trust = Trust(),  # noqa: B008 - immutable
     timeout: float = 10.0,
-    on_fallback: Callable[[dict[Protocol, VelocityError], Protocol], None] | None = None,
-) -> _core.Connection:
+) -> Opened:
     """Connect over the first protocol that answers.
 
-    Where UDP stays silent for one protocol it is not tried for the next, so that a server behind a
-    firewall which drops it is reached over TCP after one short wait.
+    Neighbours over one transport are offered in one handshake. A server that refuses `velocity/1` and says where to
+    go is followed, to wherever that is: it has to authenticate as `host` all the same. Where UDP stays
+    silent it is not tried again, so that a server behind a firewall which drops it is reached over TCP after
+    one short wait.
 
     Args:
         host: name or IP address.
         port: for UDP and TCP alike.
-        protocols: tried in this order.
+        protocols: preferred first. With others beside it, `velocity/1` is left out where nothing that is trusted
+            has an ML-DSA key: no server could prove itself.
         profile: demanded under `velocity/1`, and its groups offered under the others.
-        trust: whom to believe.
-        timeout: seconds for each attempt; shortened while there is something to fall back to.
-        on_fallback: told once which protocols failed and why, and which one answered.
+        trust: whom to believe, and who we are.
+        timeout: seconds for each handshake; shortened while there is something to fall back to.
 
     Raises:
+        ConfigError: a file of `trust` cannot be used.
         ConnectError: none of them answered; the error is that of the last one tried.
     """
+    if len(protocols) > 1 and "velocity/1" in protocols and not _can_verify(trust):
+        protocols = tuple(protocol for protocol in protocols if protocol != "velocity/1")
     failures: dict[Protocol, VelocityError] = {}
-    left = list(protocols)
+    left = _attempts(protocols)
+    followed = False
     while left:
-        protocol = left.pop(0)
+        attempt = left.pop(0)
         try:
             connection = _core.Connection(
                 host,
                 port,
-                protocol=protocol,
+                protocols=list(attempt.protocols),
                 profile=profile,
-                ca_file=trust.ca_file,
-                insecure=trust.insecure,
+                connect_to=attempt.connect_to,
                 timeout=min(timeout, _FALLBACK_TIMEOUT) if left else timeout,
+                **trust.options(),
             )
         except ConnectError as error:
-            failures[protocol] = error
-            if error.code == "CONNECT_TIMEOUT" and protocol in _OVER_UDP:
-                left = [other for other in left if other not in _OVER_UDP]
+            failures |= dict.fromkeys(attempt.protocols, error)
+            if error.code == "CONNECT_TIMEOUT" and attempt.protocols[0] in _OVER_UDP:
+                left = [other for other in left if other.protocols[0] not in _OVER_UDP]
+            target = None if followed else _directed(error, host, port, protocols)
+            if target is not None:
+                left.insert(0, target)
+                followed = True
             if not left or error.code in _FINAL:
                 raise
         else:
-            if failures and on_fallback is not None:
-                on_fallback(failures, protocol)
-            return connection
+            spoken = connection.facts["alpn"] or "http/1.1"
+            for protocol in attempt.protocols[: attempt.protocols.index(spoken)]:
+                failures[protocol] = ConnectError("ALPN_REQUIRED", f"{host} does not speak {protocol}")
+            return Opened(connection, failures)
     raise ConfigError("OPTION_INVALID", "there is no protocol to try", "name one with --http")
+
+
+def _can_verify(trust: Trust) -> bool:
+    return trust.insecure or _core.can_verify_hybrid(trust.ca_file)
+
+
+def _attempts(protocols: tuple[Protocol, ...]) -> list[_Attempt]:
+    """Neighbours over one transport go together."""
+    groups = itertools.groupby(protocols, key=lambda protocol: protocol in _OVER_UDP)
+    return [_Attempt(tuple(group)) for _, group in groups]
+
+
+def _directed(error: ConnectError, host: str, port: int, protocols: tuple[Protocol, ...]) -> _Attempt | None:
+    """Where a refusal points to, if that is something we would speak."""
+    directive = _core.parse_fallback(error.details.get("fallback", ""))
+    if directive is None or directive["alpn"] not in protocols:
+        return None
+    return _Attempt((directive["alpn"],), (directive["host"] or host, directive["port"] or port))

@@ -10,12 +10,15 @@ import typing
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin
 
+from velocity import _core
+from velocity.client import memory
 from velocity.client.connect import ORDER, Profile, Protocol, Trust, open_connection
 from velocity.client.download import Resumption, resumption
 from velocity.client.url import parse_url
 from velocity.errors import RequestError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
     from velocity._core import Connection, Response
@@ -52,8 +55,17 @@ class Order(NamedTuple):
 class Watcher(typing.Protocol):
     """Whoever wants to know what happens on the way."""
 
-    def fell_back(self, failures: dict[Protocol, VelocityError], protocol: Protocol) -> None:
-        """Some protocols failed before `protocol` answered."""
+    def fell_back(
+        self, failures: dict[Protocol, VelocityError], protocol: Protocol, reason: str | None, spoke: dt.date | None
+    ) -> None:
+        """It came to `protocol` instead of what was preferred.
+
+        Args:
+            failures: what did not come about, and why.
+            protocol: what is spoken.
+            reason: the server's own, from its directive.
+            spoke: when the host last spoke `velocity/1`.
+        """
 
     def connected(self, connection: Connection) -> None:
         """A handshake is done."""
@@ -95,23 +107,32 @@ def fetch(order: Order, watcher: Watcher) -> Fetched:
 
 def _attempt(order: Order, watcher: Watcher) -> Fetched:
     target = parse_url(order.url)
-    connection = open_connection(
+    connection, failures = open_connection(
         target.host,
         target.port,
         order.protocols,
         profile=order.profile,
         trust=order.trust,
         timeout=min(order.timeout, _CONNECT_TIMEOUT),
-        on_fallback=watcher.fell_back,
     )
     watcher.connected(connection)
+    spoken = connection.facts["alpn"] or "http/1.1"
+    if spoken == "velocity/1":
+        memory.remember(target.host, target.port)
     headers = list(order.headers)
     resumed = None
     # A range of the user's own is a request for a part, and no resumption.
     if order.output and order.method == "GET" and not any(name in ("range", "if-range") for name, _ in headers):
         resumed = resumption(order.output, order.url)
     extra = resumed.headers if resumed else []
-    response = connection.request(order.method, target.path, headers + extra, order.body, order.timeout)
+    response = None
+    try:
+        response = connection.request(order.method, target.path, headers + extra, order.body, order.timeout)
+    finally:
+        # The server may have said why: only now is it known.
+        if failures:
+            spoke = memory.last_spoke(target.host, target.port)
+            watcher.fell_back(failures, spoken, _reason(connection, response, failures), spoke)
     if resumed and response.status == 416 and not resumed.complete(response):
         # What is there is no beginning of this file any more.
         connection.close()
@@ -119,6 +140,14 @@ def _attempt(order: Order, watcher: Watcher) -> Fetched:
         return _attempt(order, watcher)
     watcher.answered(response)
     return Fetched(order.url, connection, response, resumed)
+
+
+def _reason(connection: Connection, response: Response | None, failures: dict[Protocol, VelocityError]) -> str | None:
+    """Why there is no `velocity/1`, if the server said so: in a field, on its control stream, or as it refused."""
+    said = [value for name, value in (response.headers if response else ()) if name == "velocity-fallback"]
+    said += [error.details["fallback"] for error in failures.values() if "fallback" in error.details]
+    directives = [connection.fallback, *map(_core.parse_fallback, said)]
+    return next((directive["reason"] for directive in directives if directive), None)
 
 
 def _redirected(order: Order, location: str, status: int) -> Order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from velocity import _core
 from velocity.client.connect import ORDER, Profile, Protocol, Trust, open_connection
 from velocity.errors import ConnectError
 
@@ -28,6 +29,7 @@ _FACTS = (
     "remote",
     "verified",
 )
+_UNVERIFIED = {"CERT_PQ_VALIDATION_FAILED", "CERTIFICATE_INVALID"}
 
 
 def probe(host: str, port: int, trust: Trust, timeout: float) -> dict[str, Any]:
@@ -37,7 +39,9 @@ def probe(host: str, port: int, trust: Trust, timeout: float) -> dict[str, Any]:
 
     Returns:
         `{"host", "port", "ok", "protocols": {alpn: facts}, "profiles": {profile: facts}, "certificate"}`. Facts hold
-        `ok`, and either what was negotiated or `error` and `code`. `ok` at the top is that of `velocity/1`.
+        `ok`, and either what was negotiated or `error` and `code`; and wherever a certificate was seen, `verification`:
+        `{"classical": bool, "ml_dsa": bool, "ml_dsa_level": str}` with None for what was not looked at, and where one
+        failed `cause` and `link`. `ok` at the top is that of `velocity/1`.
 
     Raises:
         ConnectError: the host has no address.
@@ -63,16 +67,51 @@ def _handshake(
     host: str, port: int, protocol: Protocol, profile: Profile | None, trust: Trust, timeout: float
 ) -> dict[str, Any]:
     try:
-        connection = open_connection(host, port, (protocol,), profile=profile, trust=trust, timeout=timeout)
+        connection, _ = open_connection(host, port, (protocol,), profile=profile, trust=trust, timeout=timeout)
     except ConnectError as error:
         if error.code == "RESOLVE_FAILED":
             raise
-        return {"ok": False, "code": error.code, "error": error.message}
+        failed = {"ok": False, "code": error.code, "error": error.message}
+        directive = _core.parse_fallback(error.details.get("fallback", ""))
+        if directive is not None:
+            failed["fallback"] = directive
+        if error.code in _UNVERIFIED:
+            failed["verification"] = _verdicts(error, host, port, protocol, profile, trust, timeout)
+        return failed
     facts = connection.facts
     connection.close()
     known = {name: facts[name] for name in _FACTS}
     known["handshake_ms"] = round(facts["handshake_ms"], 3)
+    known["verification"] = {
+        "classical": facts["verified"] or None,
+        "ml_dsa": True if facts["ml_dsa_level"] else None,
+        "ml_dsa_level": facts["ml_dsa_level"],
+    }
     return {"ok": True, **known, "certificate": _certificate(facts["certificate_chain"], facts["certificate_sha256"])}
+
+
+def _verdicts(
+    error: ConnectError,
+    host: str,
+    port: int,
+    protocol: Protocol,
+    profile: Profile | None,
+    trust: Trust,
+    timeout: float,
+) -> dict[str, Any]:
+    """What of a certificate did not pass, each kind of signature by itself: another handshake fetches the chain."""
+    verdicts: dict[str, Any] = {"classical": None, "ml_dsa": None, "ml_dsa_level": None}
+    if error.code == "CERT_PQ_VALIDATION_FAILED":
+        verdicts |= {"ml_dsa": False, **error.details}
+    try:
+        anyone = trust._replace(insecure=True)
+        connection, _ = open_connection(host, port, (protocol,), profile=profile, trust=anyone, timeout=timeout)
+    except ConnectError:
+        return verdicts
+    chain = connection.facts["certificate_chain"]
+    connection.close()
+    verdicts["classical"] = _core.verify_classical(chain, host, trust.ca_file) is None
+    return verdicts
 
 
 def _certificate(chain: list[bytes], sha256: str | None) -> dict[str, Any] | None:

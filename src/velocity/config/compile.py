@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from velocity.config.plan import Files, Limits, Listener, Log, Match, Plan, Profiles, Route, Site, Tls
+from velocity.config.plan import (
+    ClientAuth,
+    Fallback,
+    Files,
+    Limits,
+    Listener,
+    Log,
+    Match,
+    Plan,
+    Profiles,
+    Route,
+    Site,
+    Tls,
+)
 
 if TYPE_CHECKING:
     from velocity.config.options import ServeOptions
@@ -24,9 +37,24 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
     )
     return Plan(
         listeners=tuple(Listener(address=address, alpn=options.alpn) for address in options.listen),
-        tls=Tls(certificates=(certificate,), profiles=Profiles(default=options.profile)),
+        tls=Tls(
+            certificates=(certificate,),
+            profiles=Profiles(default=options.profile, permit=options.permit),
+            client_auth=_client_auth(options),
+            fallback=Fallback(alpn=options.fallback_alpn, host=options.fallback_host, port=options.fallback_port),
+        ),
         limits=Limits(max_sessions=options.max_sessions, max_datagram_size=options.max_datagram_size),
         sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=files),)),),
         log=Log(access=options.access_log),
         workers=options.workers,
+    )
+
+
+def _client_auth(options: ServeOptions) -> ClientAuth | None:
+    if options.client_ca is None:
+        return None
+    return ClientAuth(
+        roots_file=options.client_ca.absolute(),
+        mode=options.client_auth or "request",
+        revocation_files=tuple(path.absolute() for path in options.client_crl),
     )

@@ -7,7 +7,7 @@ and what to type instead.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -49,6 +49,23 @@ def _listen_list(values: tuple[str, ...]) -> tuple[str, ...]:
     return parsed
 
 
+def _profile_list(values: tuple[str, ...]) -> tuple[Profile, ...]:
+    if not values:
+        raise BadValueError("no profile is named", "for example: balanced,secure")
+    return tuple(dict.fromkeys(parse_profile(value) for value in values))
+
+
+def _one_alpn(value: Any) -> Any:
+    names = parse_alpn(value)
+    if len(names) != 1 or names[0] == "velocity/1":
+        raise BadValueError(f"{value!r} is nothing to fall back to", "choose one of h3, h2, http/1.1")
+    return names[0]
+
+
+def _host(value: str | None) -> str | None:
+    return None if value is None else parse_domain(value)
+
+
 def _path(value: Any) -> Any:
     """An empty path would be the current folder: nobody means that by a variable that is not set."""
     if value == "":
@@ -78,6 +95,17 @@ class ServeOptions(BaseModel):
     cert: _File | None = None
     key: _File | None = None
     profile: Annotated[Profile, BeforeValidator(parse_profile)] = "balanced"
+    permit: Annotated[tuple[Profile, ...], BeforeValidator(_words), AfterValidator(_profile_list)] = (
+        "light",
+        "balanced",
+        "secure",
+    )
+    client_ca: _File | None = None
+    client_auth: Literal["request", "require"] | None = None
+    client_crl: tuple[_File, ...] = ()
+    fallback_alpn: Annotated[Alpn, BeforeValidator(_one_alpn)] = "h3"
+    fallback_host: Annotated[str | None, AfterValidator(_host)] = None
+    fallback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     max_sessions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_datagram_size: Annotated[int, Field(ge=1200, le=65527)] | None = None
     listings: bool = False
@@ -99,7 +127,19 @@ class ServeOptions(BaseModel):
         except ValidationError as error:
             raise _explain(error) from None
         options._check_certificate()
+        options._check_policy()
         return options
+
+    def _check_policy(self) -> None:
+        if self.profile not in self.permit:
+            raise ConfigError(
+                "PROFILE_CONFLICT",
+                f"--profile {self.profile} is not among the profiles that --permit allows",
+                f"add it: --permit {','.join((self.profile, *self.permit))}",
+            )
+        if self.client_ca is None and (self.client_auth or self.client_crl):
+            given = "--client-auth" if self.client_auth else "--client-crl"
+            raise ConfigError("CERT_INCOMPLETE", f"{given} needs --client-ca", "pass the roots of the clients")
 
     def _check_certificate(self) -> None:
         if self.self_signed and (self.cert or self.key):

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from velocity.errors import PkiError
+from velocity.files import sibling
 from velocity.pki import der
 from velocity.pki.storage import write_all
 
@@ -206,11 +207,6 @@ def verify(key: object, signature: bytes, data: bytes, hash_: hashes.HashAlgorit
 def spki(key: ClassicalPublicKey | AlternativePublicKey) -> bytes:
     """SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7; for ML-DSA RFC 9881 section 4), DER."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def sibling(path: Path, kind: Literal["mldsa", "classical"]) -> Path:
-    """The file beside `path`: `key.pem` has `key.mldsa.pem`, `fullchain.pem` has `fullchain.classical.pem`."""
-    return path.with_name(f"{path.stem}.{kind}{path.suffix}")
 
 
 def encode(key: ClassicalKey | AlternativeKey, passphrase: str | None = None) -> bytes:

@@ -1,21 +1,20 @@
 """A certificate for trying things out: hybrid, signed by itself, kept under `.velocity/` in the root.
 
-`cert.pem` holds the certificate, `key.pem` its ECDSA P-256 key and `key.mldsa.pem` its ML-DSA-65 key. They belong
-together; the keys are written first and the certificate names them by their public keys, so a set
-torn by a crash is noticed and made anew, and so is a classical certificate that an older version made.
+`cert.pem` holds the certificate, `key.pem` its ECDSA P-256 key and `key.mldsa.pem` its ML-DSA-65 key;
+`cert.classical.pem` is a lean certificate for the same names and the same classical key, and `trust.pem` holds
+both, for clients that shall trust the site. They belong together; the keys are written first and the certificates
+name them by their public keys, so a set torn by a crash is noticed and made anew, and so is what an older
+version made.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path  # noqa: TC003
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from velocity.errors import StartError
 from velocity.pki.storage import is_private, locked, private_directory, write_all, write_private
-
-if TYPE_CHECKING:
-    from velocity.pki.keys import HybridKey
 
 __all__ = ["DEFAULT_NAMES", "KeyPair", "ensure"]
 
@@ -25,10 +24,11 @@ _RENEW_BEFORE = dt.timedelta(days=7)
 
 
 class KeyPair(NamedTuple):
-    """Where a certificate and its keys are, and how long they are good; the ML-DSA key is a sibling of `key_file`."""
+    """Where a certificate and its keys are, and how long they are good; the others are siblings of these two."""
 
     chain_file: Path
     key_file: Path
+    trust_file: Path
     good_until: float
     """Unix time at which the pair should be made anew."""
 
@@ -45,10 +45,10 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
     """
     names = names or DEFAULT_NAMES
     directory = root / ".velocity" / "certs"
-    chain_file, key_file = directory / "cert.pem", directory / "key.pem"
+    chain_file, key_file, trust_file = directory / "cert.pem", directory / "key.pem", directory / "trust.pem"
     expiry = _expiry(chain_file, key_file, names)
     if expiry is not None:
-        return KeyPair(chain_file, key_file, (expiry - _RENEW_BEFORE).timestamp())
+        return KeyPair(chain_file, key_file, trust_file, (expiry - _RENEW_BEFORE).timestamp())
     try:
         private_directory(directory.parent)
         private_directory(directory)
@@ -56,8 +56,7 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
             expiry = _expiry(chain_file, key_file, names)
             if expiry is None:  # else another start has made it meanwhile
                 write_private(directory.parent / ".gitignore", b"*\n")
-                chain, key = _make(names)
-                _write(chain_file, key_file, chain, key)
+                _make(names, chain_file, key_file, trust_file)
                 expiry = dt.datetime.now(dt.UTC) + _LIFETIME
     except OSError as error:
         raise StartError(
@@ -65,7 +64,7 @@ def ensure(root: Path, names: tuple[str, ...]) -> KeyPair:
             f"cannot keep a certificate in {directory}: {error.strerror}",
             "make the folder writable, or pass --cert FILE --key FILE",
         ) from error
-    return KeyPair(chain_file, key_file, (expiry - _RENEW_BEFORE).timestamp())
+    return KeyPair(chain_file, key_file, trust_file, (expiry - _RENEW_BEFORE).timestamp())
 
 
 def _expiry(chain_file: Path, key_file: Path, names: tuple[str, ...]) -> dt.datetime | None:
@@ -74,42 +73,46 @@ def _expiry(chain_file: Path, key_file: Path, names: tuple[str, ...]) -> dt.date
     from velocity.pki import chain, hybrid, keys
     from velocity.pki import names as names_
 
-    alternative_file = keys.sibling(key_file, "mldsa")
-    if not all(map(is_private, (key_file.parent.parent, key_file.parent, key_file, alternative_file, chain_file))):
+    lean_file, alternative_file = keys.sibling(chain_file, "classical"), keys.sibling(key_file, "mldsa")
+    files = (key_file, alternative_file, chain_file, lean_file, chain_file.with_name("trust.pem"))
+    if not all(map(is_private, (key_file.parent.parent, key_file.parent, *files))):
         return None
     try:
         certificate = hybrid.read(chain.load(chain_file)[0])
+        lean = hybrid.read(chain.load(lean_file)[0])
+        trusted = chain.load(files[-1])
         key = keys.load(key_file)
     except PkiError:
+        return None
+    if trusted != [certificate.der, lean.der]:
         return None
     if certificate.alternative.key is None or set(names_.names_of(certificate.plain)) != set(names):
         return None
     pairs = (
         (certificate.plain.public_key(), key.classical.public_key()),
         (certificate.alternative.key, key.alternative.public_key()),
+        (lean.plain.public_key(), key.classical.public_key()),
     )
     expiry = certificate.plain.not_valid_after_utc
     fits = certificate.is_hybrid and all(certified == held for certified, held in pairs)
     return expiry if fits and expiry - dt.datetime.now(dt.UTC) > _RENEW_BEFORE else None
 
 
-def _make(names: tuple[str, ...]) -> tuple[bytes, HybridKey]:
-    """A fresh certificate, PEM, and its keys."""
+def _make(names: tuple[str, ...], chain_file: Path, key_file: Path, trust_file: Path) -> None:
+    """Make fresh certificates and their keys."""
     from velocity.pki import bundle, hybrid, keys, templates
 
     key = keys.generate("balanced")
     validity = templates.Validity.of(dt.datetime.now(dt.UTC), _LIFETIME)
-    builder = templates.leaf(names, key.classical.public_key(), None, validity, "server")
-    return bundle.pem(hybrid.sign_certificate(builder, key, key.alternative.public_key()).plain), key
-
-
-def _write(chain_file: Path, key_file: Path, chain: bytes, key: HybridKey) -> None:
-    from velocity.pki import keys
-
+    full, lean = (templates.leaf(names, key.classical.public_key(), None, validity, "server") for _ in range(2))
+    certificate = bundle.pem(hybrid.sign_certificate(full, key, key.alternative.public_key()).plain)
+    classical = bundle.pem(templates.sign_classical(lean, key.classical))
     write_all(
         {
             keys.sibling(key_file, "mldsa"): keys.encode(key.alternative),
             key_file: keys.encode(key.classical),
-            chain_file: chain,
+            keys.sibling(chain_file, "classical"): classical,
+            chain_file: certificate,
+            trust_file: certificate + classical,
         }
     )

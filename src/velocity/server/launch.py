@@ -6,12 +6,14 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from velocity.errors import ConfigError, StartError
+from velocity.files import sibling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from velocity.config.options import ServeOptions
+    from velocity.config.plan import Certificate
 
 __all__ = ["Launch", "Runtime", "announce", "prepare", "run"]
 
@@ -50,8 +52,10 @@ class Launch(NamedTuple):
     plan: str
     """Canonical JSON."""
     chain_file: str
-    key_file: str
-    self_signed: bool
+    certificate_files: tuple[str, ...]
+    """All files of the certificate: chains and keys."""
+    trust_file: str
+    """What a client passes with --cacert; empty where it is not ours to say."""
     good_until: float
     """Unix time at which a self-signed certificate wants to be made anew; infinity for others."""
     domains: tuple[str, ...]
@@ -69,31 +73,56 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
             not be written in a Plan.
     """
     from velocity.config.compile import compile_plan
-    from velocity.config.plan import Certificate
 
     root = options.root.absolute()
     _check_root(root)
-    good_until = math.inf
+    good_until, trust_file = math.inf, None
     if options.cert is not None and options.key is not None:
         chain_file, key_file = options.cert.absolute(), options.key.absolute()
     else:
         from velocity.pki import self_signed
 
-        chain_file, key_file, good_until = self_signed.ensure(root, options.domain)
+        chain_file, key_file, trust_file, good_until = self_signed.ensure(root, options.domain)
     for path in (root, chain_file, key_file):
         _check_name(path)
-    plan = compile_plan(options, Certificate(chain_file=chain_file, key_file=key_file))
+    certificate = find_certificate(chain_file, key_file)
+    plan = compile_plan(options, certificate)
     return Launch(
         plan=plan.to_json(),
         chain_file=str(chain_file),
-        key_file=str(key_file),
-        self_signed=options.self_signed,
+        certificate_files=tuple(str(path) for path in certificate.model_dump().values() if path is not None),
+        trust_file=str(trust_file or ""),
         good_until=good_until,
         domains=options.domain,
         alpn=options.alpn,
         profile=options.profile,
         root=str(root),
         runtime=runtime,
+    )
+
+
+def find_certificate(chain_file: Path, key_file: Path) -> Certificate:
+    """A chain and a key, and what lies beside them: the ML-DSA key of a hybrid chain, and its lean sibling.
+
+    Raises:
+        StartError: the chain is hybrid and there is no ML-DSA key for it (`CERT_INCOMPLETE`), or it cannot be read.
+    """
+    from velocity._core import certificate_facts
+    from velocity.config.plan import Certificate
+
+    level = certificate_facts(str(chain_file))["ml_dsa_level"]
+    alternative, lean = sibling(key_file, "mldsa"), sibling(chain_file, "classical")
+    if level is not None and not alternative.is_file():
+        raise StartError(
+            "CERT_INCOMPLETE",
+            f"{chain_file} is hybrid, and there is no {level} key at {alternative}",
+            "put that key there; or serve the lean chain, and no velocity/1, with --cert",
+        )
+    return Certificate(
+        chain_file=chain_file,
+        key_file=key_file,
+        alternative_key_file=None if level is None else alternative,
+        classical_chain_file=lean if level is not None and lean.is_file() else None,
     )
 
 
@@ -132,18 +161,22 @@ def announce(launch: Launch, addresses: list[str], say: Callable[[str], None]) -
     carriers = [f"{', '.join(names)} over {kind}" for kind, names in (("UDP", udp), ("TCP", tcp)) if names]
     say(f"  protocols    {'; '.join(carriers)}")
     say(f"  profile      {launch.profile} ({_GROUPS[launch.profile]})")
-    say(f"  certificate  SHA-256 {facts['sha256']}{' (self-signed)' if launch.self_signed else ''}")
+    kind = "self-signed, " if launch.trust_file else ""
+    kind += f"hybrid with {facts['ml_dsa_level']}" if facts["ml_dsa_level"] else "classical"
+    say(f"  certificate  SHA-256 {facts['sha256']} ({kind})")
+    if "velocity/1" in launch.alpn and not facts["ml_dsa_level"]:
+        say("  velocity/1   off: that takes a hybrid certificate; velocity cert hybridize makes one from yours")
     say(f"  fetch it     {_command(launch, addresses[0], urls[0], facts['names'])}")
 
 
 def _command(launch: Launch, address: str, url: str, names: list[str]) -> str:
     """What fetches the site from this machine. A name made up with --domain may lead anywhere or nowhere."""
-    if not launch.self_signed:
+    if not launch.trust_file:
         return f"velocity client get {url}"
     if "localhost" in names:
         from shlex import quote
 
-        return f"velocity client get {url} --cacert {quote(launch.chain_file)}"
+        return f"velocity client get {url} --cacert {quote(launch.trust_file)}"
     return f"velocity client get {_urls(address, ('localhost',))[0]} --insecure"
 
 

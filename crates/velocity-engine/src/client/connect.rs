@@ -11,10 +11,14 @@ use quinn_proto::{ClientConfig, ConnectionError, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use velocity_tls::certificate::Certificate;
+use velocity_tls::chain::ChainError;
+use velocity_tls::client::Offer;
+use velocity_tls::fallback::{Directive, Reason};
 use velocity_tls::{ClientTls, Facts, TlsError};
 
 use super::request::Sender;
-use super::{Connection, Options, Protocol, Report};
+use super::{Connection, Options, Protocol, Report, names};
 use crate::error::{Error, Result};
 use crate::http::h3::client as h3;
 
@@ -53,28 +57,50 @@ pub(super) async fn open(options: &Options) -> Result<Connection> {
 }
 
 async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
-    let host = options.host.trim_start_matches('[').trim_end_matches(']');
-    match tokio::net::lookup_host((host, options.port)).await {
+    let elsewhere = options.connect_to.as_ref();
+    let (host, port) = elsewhere.map_or((&options.host, options.port), |(host, port)| (host, *port));
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match tokio::net::lookup_host((bare, port)).await {
         Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => Err(
-            Error::connect("RESOLVE_FAILED", format!("cannot resolve {}: {error}", options.host))
-                .hint("check the host name"),
-        ),
+        Err(error) => {
+            Err(Error::connect("RESOLVE_FAILED", format!("cannot resolve {host}: {error}")).hint("check the host name"))
+        }
     }
 }
 
 async fn attempt(options: &Options, address: SocketAddr) -> Result<Connection> {
-    let tls =
-        ClientTls::new(options.protocol.alpn().as_bytes(), options.profile, &options.trust).map_err(trust_error)?;
+    let protocols: Vec<&[u8]> = options.protocols.iter().map(|one| one.alpn().as_bytes()).collect();
+    let certificate = match &options.certificate {
+        Some(files) => Some(Arc::new(Certificate::load(files).map_err(trust_error)?)),
+        None => None,
+    };
+    let tls = ClientTls::new(&Offer {
+        protocols: &protocols,
+        profile: options.profile,
+        trust: &options.trust,
+        revocation: &options.revocation,
+        certificate,
+    })
+    .map_err(trust_error)?;
     let name = options.server_name.as_deref().unwrap_or(&options.host);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let start = Instant::now();
-    let (sender, mut report) = match options.protocol.over_quic() {
-        true => quic(options, address, name, &tls, start).await?,
-        false => tcp(options, address, name, &tls, start).await?,
+    let shaken = match options.over_quic() {
+        true => quic(options, address, name, &tls, start).await,
+        false => tcp(options, address, name, &tls, start).await,
     };
+    // The verifier knows better than the alert it caused.
+    let (mut sender, mut report) = shaken.map_err(|error| match tls.failure() {
+        Some(failure) => pq_error(options, &failure),
+        None => error,
+    })?;
+    if let Err(failure) = tls.judge(&report.facts) {
+        sender.close().await;
+        return Err(pq_error(options, &failure));
+    }
     report.signature_scheme = tls.signature_scheme();
     report.verified = !matches!(options.trust, velocity_tls::client::Trust::Anyone);
+    report.level = tls.level();
     Ok(Connection {
         report,
         sender,
@@ -120,9 +146,10 @@ async fn tcp(
         )?;
     let connection = stream.get_ref().1;
     let facts = Facts::of(connection, None);
-    if facts.alpn.as_deref().unwrap_or(b"http/1.1") != options.protocol.alpn().as_bytes() {
+    let alpn = facts.alpn.as_deref().unwrap_or(b"http/1.1");
+    let Some(protocol) = options.protocols.iter().find(|one| one.alpn().as_bytes() == alpn) else {
         return Err(alpn_error(options));
-    }
+    };
     let tls12 = facts.version == Some(0x0303);
     let report = Report {
         round_trips: 2 + u8::from(facts.hello_retry) + u8::from(tls12),
@@ -132,8 +159,9 @@ async fn tcp(
         facts,
         signature_scheme: None,
         verified: false,
+        level: None,
     };
-    let sender = match options.protocol {
+    let sender = match protocol {
         Protocol::H2 => Sender::h2(stream).await?,
         _ => Sender::h1(stream).await?,
     };
@@ -169,6 +197,7 @@ async fn quic(
         facts: established.facts,
         signature_scheme: None,
         verified: false,
+        level: None,
     };
     Ok((Sender::H3(connection), report))
 }
@@ -193,9 +222,41 @@ fn trust_error(error: TlsError) -> Error {
 fn alpn_error(options: &Options) -> Error {
     Error::connect(
         "ALPN_REQUIRED",
-        format!("{} does not speak {}", options.host, options.protocol.alpn()),
+        format!("{} does not speak {}", options.host, names(&options.protocols)),
     )
     .hint("velocity client probe shows what it speaks")
+}
+
+/// A hybrid chain or signature did not pass.
+fn pq_error(options: &Options, failure: &ChainError) -> Error {
+    Error::connect(
+        velocity_tls::scheme::PQ_VALIDATION_FAILED,
+        format!(
+            "{} is not who it says, to a quantum adversary: {}",
+            options.host, failure.message
+        ),
+    )
+    .hint(failure.cause.hint())
+    .detail("cause", failure.cause.as_str())
+    .detail("link", failure.link.to_string())
+}
+
+/// A server that has `velocity/1` for others said why not for us, and where to go.
+fn directed(options: &Options, directive: &Directive) -> Error {
+    let code = match directive.reason {
+        Reason::ClientProfile => "PROFILE_POLICY_VIOLATION",
+        _ => "ALPN_REQUIRED",
+    };
+    let what = match directive.reason {
+        Reason::NoHybridCert => "it has no hybrid certificate for that name",
+        Reason::PolicyDisabled => "it is switched off there",
+        Reason::ClientProfile => "it permits other profiles only",
+        Reason::ClientSigalg => "its certificate needs a signature scheme that was not offered",
+        Reason::Draining => "the server is going down",
+    };
+    Error::connect(code, format!("{} refuses velocity/1: {what}", options.host))
+        .hint(format!("it points to {}; --http auto follows", directive.alpn))
+        .detail("fallback", directive.to_string())
 }
 
 /// Why TLS failed, in the terms of the command line.
@@ -261,7 +322,13 @@ fn quic_error(options: &Options, address: SocketAddr, error: &ConnectionError) -
             }
             Some(u64::from(e.code))
         }
-        ConnectionClosed(close) => Some(u64::from(close.error_code)),
+        ConnectionClosed(close) => {
+            let reason = std::str::from_utf8(&close.reason).unwrap_or_default();
+            if let Ok(directive) = reason.parse::<Directive>() {
+                return directed(options, &directive);
+            }
+            Some(u64::from(close.error_code))
+        }
         _ => None,
     };
     match alert {

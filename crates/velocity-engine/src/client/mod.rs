@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use velocity_tls::chain::Level;
 use velocity_tls::client::Trust;
-use velocity_tls::{Facts, Profile};
+use velocity_tls::fallback::Directive;
+use velocity_tls::{Facts, Profile, certificate};
 
 use crate::error::{Error, Result};
 use crate::http::Body;
@@ -22,17 +24,28 @@ pub struct Options {
     /// Name or IP address.
     pub host: String,
     pub port: u16,
-    pub protocol: Protocol,
+    /// Offered together, preferred first: all over QUIC, or all over TCP.
+    pub protocols: Vec<Protocol>,
     /// Groups to offer; `None` leaves the choice to the server.
     pub profile: Option<Profile>,
+    /// Another place that must still authenticate as `host`; `None` is `host` itself.
+    pub connect_to: Option<(String, u16)>,
     /// SNI and the name the certificate must bear; `host` where absent.
     pub server_name: Option<String>,
     pub trust: Trust,
+    /// Revocation lists, DER or PEM.
+    pub revocation: Vec<PathBuf>,
+    /// Chain and key to show a server that asks who we are.
+    pub certificate: Option<certificate::Files>,
     /// For connecting and the handshake, all addresses together.
     pub timeout: Duration,
 }
 
 impl Options {
+    fn over_quic(&self) -> bool {
+        self.protocols.first().is_some_and(|protocol| protocol.over_quic())
+    }
+
     /// `ca_file` and `insecure` as a [`Trust`].
     pub fn trust(ca_file: Option<PathBuf>, insecure: bool) -> Trust {
         match ca_file {
@@ -73,6 +86,12 @@ impl Protocol {
     }
 }
 
+/// `velocity/1 or h3`.
+fn names(protocols: &[Protocol]) -> String {
+    let names: Vec<&str> = protocols.iter().map(|protocol| protocol.alpn()).collect();
+    names.join(" or ")
+}
+
 /// A connection whose handshake is done.
 pub struct Connection {
     pub report: Report,
@@ -91,7 +110,10 @@ pub struct Report {
     pub handshake: Duration,
     /// DER, leaf first.
     pub chain: Vec<Vec<u8>>,
+    /// Whether the chain led to whom we trust.
     pub verified: bool,
+    /// What the chain rests on, where both of its signatures were verified.
+    pub level: Option<Level>,
 }
 
 /// A response head, and a body that is read chunk by chunk.
@@ -113,10 +135,10 @@ impl Connection {
                     "no answer from {}:{} over {}",
                     options.host,
                     options.port,
-                    options.protocol.alpn()
+                    names(&options.protocols)
                 ),
             )
-            .hint(match options.protocol.over_quic() {
+            .hint(match options.over_quic() {
                 true => "is UDP open on that port? --http h2 goes over TCP",
                 false => "is the server running, and is the port open?",
             })),
@@ -133,6 +155,11 @@ impl Connection {
     ) -> Result<Response> {
         let request = request::build(&self.authority, self.sender.is_h1(), method, path, headers, body)?;
         self.sender.send(request).await
+    }
+
+    /// Why there is no `velocity/1`, as far as the server has said so.
+    pub fn directive(&self) -> Option<Directive> {
+        self.sender.directive()
     }
 
     /// Close politely. Dropping does the same without waiting.

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use velocity_tls::fallback::Directive;
 
 use super::Response;
 use crate::error::{Error, Result};
@@ -77,6 +78,14 @@ impl Sender {
             headers: head.headers,
             body,
         })
+    }
+
+    /// Why there is no `velocity/1`, as far as the server has said so on its control stream.
+    pub(super) fn directive(&self) -> Option<Directive> {
+        match self {
+            Sender::H3(connection) => connection.directive(),
+            Sender::H1(_) | Sender::H2(_) | Sender::Closed => None,
+        }
     }
 
     pub(super) async fn close(&mut self) {

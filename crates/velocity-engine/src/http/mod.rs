@@ -4,6 +4,7 @@ pub mod body;
 pub mod h3;
 pub mod prepared;
 pub mod tcp;
+pub mod well_known;
 
 pub use body::Body;
 pub use prepared::Prepared;

@@ -252,7 +252,8 @@ impl<H: Host> Core<H> {
 
     fn incoming(&mut self, incoming: Incoming, now: Instant) {
         self.buffer.clear();
-        if self.phase > Phase::Running {
+        // While the server drains, it is the hello stage that refuses: it can say where to go instead.
+        if self.phase > Phase::Draining {
             let transmit = self.endpoint.refuse(incoming, &mut self.buffer);
             return self.post(transmit);
         }

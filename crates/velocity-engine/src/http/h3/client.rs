@@ -17,9 +17,11 @@ use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, Strea
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use velocity_h3::{Code, Connection as Machine, Event as H3Event, Scope};
+use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Scope};
 use velocity_tls::Facts;
+use velocity_tls::fallback::Directive;
 
+use super::FALLBACK_FRAME;
 use super::inbox::{Inbox, Incoming};
 use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
@@ -80,7 +82,10 @@ impl Connection {
             Client {
                 established: Some(established),
                 queue: queue.clone(),
-                link: Link::new(Machine::client(super::config())),
+                link: Link::new(Machine::client(Config {
+                    extensions: vec![FALLBACK_FRAME],
+                    ..super::config()
+                })),
                 exchanges: Slots::new(),
                 woken: Vec::new(),
                 writable: Vec::new(),
@@ -111,6 +116,11 @@ impl Connection {
                 _connection: self.0.clone(),
             }),
         }))
+    }
+
+    /// What the server said on its control stream about there being no `velocity/1`.
+    pub fn directive(&self) -> Option<Directive> {
+        self.0.queue.lock().directive.clone()
     }
 
     /// Close, and wait until that is said.
@@ -159,6 +169,8 @@ struct Waiting {
     commands: VecDeque<Command>,
     connection: Option<Waker>,
     gone: bool,
+    /// Comes back the other way.
+    directive: Option<Directive>,
 }
 
 impl Queue {
@@ -376,6 +388,12 @@ impl Client {
                     self.link.outcome(Err(error), cx);
                 }
                 H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
+                H3Event::Extension { payload, .. } => {
+                    // The first one counts; what cannot be read is none.
+                    let directive = std::str::from_utf8(&payload).ok().and_then(|text| text.parse().ok());
+                    let mut waiting = self.queue.lock();
+                    waiting.directive = waiting.directive.take().or(directive);
+                }
                 _ => {}
             }
         }

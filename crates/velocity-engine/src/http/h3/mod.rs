@@ -16,6 +16,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use velocity_h3::Config;
 
+/// Type of the frame that carries the fallback directive (docs/spec/velocity-1.md section 6.1).
+const FALLBACK_FRAME: u64 = 0x0056_454c;
+
 /// What both sides of every connection have in common.
 fn config() -> Config {
     Config {

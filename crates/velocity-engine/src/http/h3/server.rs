@@ -21,11 +21,11 @@ use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
 use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority, Scope};
 use velocity_tls::Facts;
 
-use super::config;
 use super::inbox::Inbox;
 use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
 use super::slots::Slots;
+use super::{FALLBACK_FRAME, config};
 use crate::access::Access;
 use crate::http::tcp::{log_failure, log_handshake};
 use crate::http::{Body, Request, Response};
@@ -76,7 +76,7 @@ impl Host for Hosting {
     }
 
     fn failed(&mut self, remote: SocketAddr, reason: &ConnectionError) {
-        log_failure(remote, &reason.to_string());
+        log_failure(&self.service.metrics, remote, &reason.to_string());
     }
 }
 
@@ -101,12 +101,14 @@ impl Application for Connection {
             (Stage::Handshake { .. }, Event::Connected) => {
                 let facts = cx.quic.crypto_session().handshake_data();
                 let facts = facts.and_then(|data| data.downcast::<Facts>().ok()).unwrap_or_default();
-                let peer = Arc::new(Peer::new(self.remote, *facts));
-                log_handshake(&peer);
+                let tls = self.service.snapshot.load().tls[self.service.listener].clone();
+                let directive = facts.downgrade.map(|reason| tls.directive(reason));
+                let peer = Arc::new(Peer::new(self.remote, *facts, directive));
+                log_handshake(&self.service.metrics, &peer);
                 self.stage = Stage::Open(Box::new(Open::new(peer, self.service.clone(), &self.limits)));
             }
             (Stage::Handshake { .. }, Event::ConnectionLost { reason }) => {
-                log_failure(self.remote, &reason.to_string());
+                log_failure(&self.service.metrics, self.remote, &reason.to_string());
                 self.stage = Stage::Closed;
             }
             (Stage::Open(open), Event::ConnectionLost { reason }) => {
@@ -128,7 +130,7 @@ impl Application for Connection {
     fn drive(&mut self, cx: &mut Cx<'_>) -> Next {
         match &mut self.stage {
             Stage::Handshake { deadline } if *deadline <= cx.now => {
-                log_failure(self.remote, "the handshake took too long");
+                log_failure(&self.service.metrics, self.remote, "the handshake took too long");
                 cx.quic.close(cx.now, VarInt::from_u32(0), bytes::Bytes::new());
                 self.stage = Stage::Closed;
             }
@@ -230,6 +232,11 @@ impl Open {
     fn new(peer: Arc<Peer>, service: Arc<Service>, limits: &Limits) -> Self {
         let config = Config {
             max_field_section_size: limits.max_header_bytes.into(),
+            preface: peer
+                .directive
+                .iter()
+                .map(|directive| (FALLBACK_FRAME, directive.to_string().into()))
+                .collect(),
             ..config()
         };
         Self {

@@ -21,12 +21,14 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use velocity_tls::fallback::Reason;
 use velocity_tls::record::{self, Inspection};
 use velocity_tls::{Facts, Hello, ServerTls};
 
 use crate::access::Access;
 use crate::http::{Body, Response};
 use crate::log::{self, Level};
+use crate::metrics::Metrics;
 use crate::net::rewind::Rewind;
 use crate::net::stall::Stall;
 use crate::plan::Limits;
@@ -58,14 +60,21 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>
     let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let progress = stream.progress();
     // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
-    let stream = match shutdown.handshake(within, Box::pin(handshake(stream, tls))).await {
-        Some(Ok(stream)) => stream,
-        Some(Err(error)) => return log_failure(remote, &error.to_string()),
-        None => return log_failure(remote, "the handshake took too long"),
+    let (stream, downgrade) = match shutdown.handshake(within, Box::pin(handshake(stream, &tls))).await {
+        Some(Ok(done)) => done,
+        Some(Err(error)) => return log_failure(&service.metrics, remote, &error.to_string()),
+        None => return log_failure(&service.metrics, remote, "the handshake took too long"),
     };
     let connection = stream.get_ref().1;
-    let peer = Arc::new(Peer::new(remote, Facts::of(connection, connection.server_name())));
-    log_handshake(&peer);
+    let mut facts = Facts::of(connection, connection.server_name());
+    facts.downgrade = downgrade;
+    facts.client_certificate = connection
+        .peer_certificates()
+        .and_then(|chain| Some(chain.first()?.to_vec()));
+    let directive = downgrade.map(|reason| tls.directive(reason));
+    drop(tls); // a connection outlives its snapshot
+    let peer = Arc::new(Peer::new(remote, facts, directive));
+    log_handshake(&service.metrics, &peer);
     let result = match peer.protocol {
         "h2" => Box::pin(h2::serve(stream, &peer, service, &limits, &progress, shutdown)).await,
         _ => Box::pin(h1::serve(stream, &peer, service, &limits, &progress, shutdown)).await,
@@ -79,7 +88,7 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>
 }
 
 /// Read the ClientHello, choose a configuration, and let rustls do the rest.
-async fn handshake(mut stream: Stall<TcpStream>, tls: Arc<ServerTls>) -> io::Result<Secure> {
+async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<(Secure, Option<Reason>)> {
     let mut received = Vec::with_capacity(2048);
     let hello: Box<Hello> = loop {
         match record::inspect(&received) {
@@ -95,14 +104,14 @@ async fn handshake(mut stream: Stall<TcpStream>, tls: Arc<ServerTls>) -> io::Res
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     };
-    let config = tls
+    let choice = tls
         .choose_tcp(&hello)
         .ok_or_else(|| io::Error::other("no protocol over TCP"))?;
-    let mut stream = tokio_rustls::TlsAcceptor::from(config)
+    let mut stream = tokio_rustls::TlsAcceptor::from(choice.config)
         .accept(Rewind::new(received, stream))
         .await?;
     stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
-    Ok(Box::new(stream))
+    Ok((Box::new(stream), choice.downgrade))
 }
 
 async fn answer(
@@ -182,8 +191,13 @@ impl Drop for Tracked {
     }
 }
 
-/// A line at debug level for each finished handshake, over any transport.
-pub(crate) fn log_handshake(peer: &Peer) {
+/// Count a finished handshake, over any transport, and say at debug level what came of it.
+pub(crate) fn log_handshake(metrics: &Metrics, peer: &Peer) {
+    metrics.handshake(peer.protocol, peer.profile);
+    if let Some(reason) = peer.facts.downgrade {
+        metrics.downgrade(reason);
+        log_downgrade(peer, reason);
+    }
     if !log::enabled(Level::Debug) {
         return;
     }
@@ -195,7 +209,26 @@ pub(crate) fn log_handshake(peer: &Peer) {
     });
 }
 
-pub(crate) fn log_failure(remote: std::net::SocketAddr, reason: &str) {
+/// A client that offered `velocity/1` got something else.
+fn log_downgrade(peer: &Peer, reason: Reason) {
+    log::line(Level::Info, "velocity::tls", downgrade_event(reason), "", |line| {
+        peer.identify(line);
+        line.text("reason", reason.as_str());
+        line.text("server_name", peer.facts.server_name.as_deref().unwrap_or_default());
+    });
+}
+
+/// The event that a downgrade is logged as: a breach of the profile policy has a name of its own.
+pub(crate) fn downgrade_event(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ClientProfile => "PROFILE_POLICY_VIOLATION",
+        _ => "downgrade",
+    }
+}
+
+/// Count a handshake that failed, and say why.
+pub(crate) fn log_failure(metrics: &Metrics, remote: std::net::SocketAddr, reason: &str) {
+    metrics.handshake_failed(reason);
     let fields = [("client", remote.to_string().into()), ("reason", reason.into())];
     log::record(Level::Debug, "velocity::tls", "handshake_failed", "", &fields);
 }

@@ -70,13 +70,14 @@ impl Site {
         Arc::new(Service {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(&self.plan).unwrap())),
             metrics: Arc::default(),
+            listener: 0,
             alt_svc: None,
         })
     }
 }
 
 pub fn peer() -> Arc<Peer> {
-    Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default()))
+    Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default(), None))
 }
 
 /// A server with the certificate above.
