@@ -3,6 +3,7 @@
 //!
 //! This is the only crate that names aws-lc-rs. It does no IO and knows no HTTP.
 
+pub mod chain;
 pub mod client;
 pub mod error;
 pub mod facts;
