@@ -139,6 +139,12 @@ class Configuration:
         """Every file that a change of would change the configuration: files, their includes, folders of patterns."""
         return tuple(dict.fromkeys([*self.tree.files, *self.edge_tree.files]))
 
+    def secrets(self) -> tuple[Path, ...]:
+        """Files whose contents the Plan has, or the engine reads: users, secrets, roots and revocation lists."""
+        made = self.routing.filters.files
+        auth = self._client_auth()
+        return (*made, *((auth.roots_file, *auth.revocation_files) if auth else ()))
+
     def missing(self) -> list[Problem]:
         """Files and folders that are named and not there."""
         found: list[Problem] = []

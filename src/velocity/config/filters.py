@@ -62,6 +62,8 @@ class FilterTable:
 
     def __init__(self) -> None:
         self.filters: list[Filter] = []
+        self.files: list[Path] = []
+        """What the filters were made from, or read."""
         self._places: dict[str, int] = {}
 
     def add(self, one: Filter, name: str = "") -> Applied:
@@ -151,7 +153,12 @@ class FilterTable:
             return [self.rate_limit(rule, name)]
         if isinstance(rule, rules.WafRules):
             return [self.waf(rule, tree, at, name)] if rule.enabled else []
-        return [self.add(_plain(rule, tree, at), name)]
+        if isinstance(rule, rules.BasicAuthRule) and rule.users_file is not None:
+            self.files.append(tree.folder(at) / rule.users_file)
+        made = _plain(rule, tree, at)
+        if isinstance(made, Oidc):
+            self.files += (path for path in (made.client_secret_file, made.ca_file) if path is not None)
+        return [self.add(made, name)]
 
 
 def _plain(rule: rules.Middleware, tree: Tree, at: KeyPath) -> Filter:

@@ -340,11 +340,8 @@ def read(path: Path) -> Source:
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
             raise _unreadable(f"{path} is {what}")
         if found.st_size > MAX_SIZE:
-            raise _unreadable(
-                path,
-                f"{path} has {found.st_size:,} bytes, and {MAX_SIZE:,} are allowed",
-                "split it: include: [FILE...]",
-            )
+            message = f"{path} has {found.st_size:,} bytes, and {MAX_SIZE:,} are allowed"
+            raise _unreadable(message, "split it: include: [FILE...]")
         with path.open("rb") as file:
             content = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
