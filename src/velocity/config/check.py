@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from velocity.config.action import SHORT
 from velocity.config.problems import InvalidConfigError, KeyPath, Problem, dotted
 from velocity.config.values import BadValueError
 
@@ -42,6 +43,8 @@ _WANTED = {
 _WITHIN = ("match", "action")
 """Blocks of a route whose keys the model has one level higher."""
 _RENAMED = {"kind": "type"}
+_TAGGED = ("routes", "middlewares")
+"""Lists of blocks that differ by their kind."""
 
 
 def validate(model: type[M], tree: Tree) -> M:
@@ -94,7 +97,10 @@ def _path(tree: Tree, one: ErrorDetails) -> KeyPath:
             found.append(part)
             value = value[part]
         elif isinstance(value, dict) and isinstance(part, str):
-            for name in (part, _RENAMED.get(part, part)):
+            if not last and number > 1 and location[number - 2] in _TAGGED and isinstance(location[number - 1], int):
+                continue  # the kind that was chosen
+            short = (key for key, (_, meant) in SHORT.items() if meant == part)
+            for name in (part, _RENAMED.get(part, part), *short):
                 within = next(
                     (block for block in _WITHIN if isinstance(value.get(block), dict) and name in value[block]), None
                 )
