@@ -173,6 +173,12 @@ class SecretFile(Section):
     file: FileName
 
 
+def _secret(value: Any) -> Any:
+    if isinstance(value, str):  # which is not repeated
+        raise BadValueError("a secret has no place in here", "keep it in a file: client_secret: {file: FILE}")
+    return value
+
+
 class SecurityHeaders(Section):
     """Header fields that browsers protect people by; null removes one."""
 
@@ -198,7 +204,7 @@ class OidcRule(_Rule):
     kind: Literal["oidc"]
     issuer: str
     client_id: str
-    client_secret: SecretFile | None = None
+    client_secret: Annotated[SecretFile | None, BeforeValidator(_secret)] = None
     client_secret_file: FileName | None = None
     scopes: Strings = ("openid", "profile", "email")
     callback_path: PathText = "/.velocity/oidc/callback"

@@ -374,7 +374,8 @@ class _Compiler:
             same = seen.setdefault((entry.match.kind, pattern_key(entry.match.value)), [])
             for other in same:
                 if other is not entry and _covers_methods(other.methods, entry.methods):
-                    what = f"{_shown(host)}{entry.match.value if entry.match.value != '/' else ''}"
+                    name = "" if host == _DEFAULT else host
+                    what = f"{name}{entry.match.value}" if entry.match.value != "/" else _shown(host)
                     self._problems.append(self._twice(entry.tree, entry.at, what, other.at))
                     break
             same.append(entry)
