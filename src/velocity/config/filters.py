@@ -146,7 +146,9 @@ class FilterTable:
         """
         name = rule.name or ""
         if isinstance(rule, rules.HeadersRule):
-            direct = rules.HeaderRules.model_construct(remove=rule.remove, set=rule.set, add=rule.add, default=rule.default)
+            direct = rules.HeaderRules.model_construct(
+                remove=rule.remove, set=rule.set, add=rule.add, default=rule.default
+            )
             parts = (("request", rule.request), ("response", rule.response), ("response", direct))
             return [one for of, part in parts for one in self.header_rules(part, of, name)]
         if isinstance(rule, rules.RateLimitRule):

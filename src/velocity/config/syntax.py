@@ -140,7 +140,10 @@ def _with_text_keys(value: Any, depth: int) -> Any:
             raise _NotQuickError
         for key, item in value.items():
             if type(key) is not str:
-                return {_key(key): _with_text_keys(item, depth - 1) for key, item in value.items()}
+                keyed = {_key(key): _with_text_keys(item, depth - 1) for key, item in value.items()}
+                if len(keyed) != len(value):
+                    raise _NotQuickError
+                return keyed
             if type(item) not in _TEXT_LIKE:
                 value[key] = _with_text_keys(item, depth - 1)
     elif kind is list:
