@@ -15,6 +15,8 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from velocity.config.middleware import HeaderRules, Middleware, RateLimitRule, WafRules
 from velocity.config.section import (
+    ONE_OR_MORE,
+    Also,
     Bytes,
     Duration,
     FieldValue,
@@ -27,12 +29,12 @@ from velocity.config.section import (
     Status,
     Strings,
     Upstream,
-    one_or_more,
 )
 from velocity.config.values import BadValueError, closest
 
 __all__ = [
     "KINDS",
+    "RENAMED",
     "SHORT",
     "FilesRoute",
     "JsonRoute",
@@ -75,6 +77,11 @@ class Retries(Section):
     attempts: Annotated[int, Field(ge=0, le=10)] = 0
 
 
+def _attempts(value: Any) -> Any:
+    """A number alone is that of attempts."""
+    return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Rewrites(Section):
     """Header fields of what is passed on, and of what comes back."""
 
@@ -85,15 +92,13 @@ class Rewrites(Section):
 class UpstreamOptions(Section):
     """How requests are passed on."""
 
-    upstream: Annotated[tuple[Upstream, ...], BeforeValidator(one_or_more), Field(min_length=1)]
+    upstream: Annotated[tuple[Upstream, ...], ONE_OR_MORE, Field(min_length=1)]
     """One or several."""
     preserve_host: bool = False
     strip_prefix: bool | PathText = False
     """`true` for the path of the route, or what to cut."""
     streaming: bool = True
-    retries: Annotated[
-        Retries, BeforeValidator(lambda value: {"attempts": value} if isinstance(value, int) else value)
-    ] = Retries()
+    retries: Annotated[Retries, Also(_attempts, {"type": "integer"})] = Retries()
     timeouts: ProxyTimeouts = ProxyTimeouts()
     headers: Rewrites = Rewrites()
 
@@ -114,7 +119,7 @@ class RouteBase(Policies):
     """What every route has."""
 
     path: Pattern
-    methods: Annotated[tuple[Method, ...], BeforeValidator(one_or_more)] = ()
+    methods: Annotated[tuple[Method, ...], ONE_OR_MORE] = ()
     hostname: Hosts = ()
     """None for every site."""
 
@@ -207,7 +212,7 @@ SHORT = {
 }
 """By key: the kind of route it stands for, and the key of that kind which has its value."""
 
-_RENAMED = {
+RENAMED = {
     "static_file": {"path": "file"},
     "redirect": {"location": "to"},
     "proxy": {"upstreams": "upstream"},
@@ -234,7 +239,7 @@ def _one_form(value: Any) -> Any:
         value[name] = value.pop(found[0])
     elif kind not in KINDS:
         raise BadValueError(f"unknown kind {str(kind)[:40]!r}", closest(str(kind), KINDS))
-    for other, name in _RENAMED.get(kind, {}).items():
+    for other, name in RENAMED.get(kind, {}).items():
         if other in value and other != "path" and name not in value:
             value[name] = value.pop(other)
     return value

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 
 from velocity.config.quantities import parse_field_name, parse_field_value
 from velocity.config.section import (
+    ONE_OR_MORE,
+    Also,
     Bytes,
     Count,
     Duration,
@@ -26,6 +28,7 @@ from velocity.config.section import (
 from velocity.config.values import BadValueError, closest
 
 __all__ = [
+    "ALIASES",
     "MIDDLEWARES",
     "BasicAuthRule",
     "CompressRule",
@@ -62,7 +65,7 @@ _FieldMap = Annotated[
     PlainValidator(_fields),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer", "array"]}}),
 ]
-_FieldNames = Annotated[tuple[FieldName, ...], BeforeValidator(one_or_more)]
+_FieldNames = Annotated[tuple[FieldName, ...], ONE_OR_MORE]
 
 
 class HeaderRules(Section):
@@ -107,7 +110,7 @@ class RateLimitRule(Section):
 
     limit: Count
     window: Duration
-    key: Annotated[Literal["client", "path"] | RateKeyRule, BeforeValidator(_rate_key)] = "client"
+    key: Annotated[Literal["client", "path"] | RateKeyRule, Also(_rate_key, {"type": "string"})] = "client"
 
     @model_validator(mode="after")
     def _some_time(self) -> RateLimitRule:
@@ -147,7 +150,12 @@ class WafPattern(Section):
     pattern: _Regex
     name: str | None = None
     """For logs and `exclude`; `custom.N` without."""
-    targets: Annotated[tuple[_TARGETS, ...], BeforeValidator(one_or_more)] = ("path", "query", "headers", "body")
+    targets: Annotated[tuple[_TARGETS, ...], ONE_OR_MORE] = ("path", "query", "headers", "body")
+
+
+def _pattern(value: Any) -> Any:
+    """A pattern alone is one without a name."""
+    return {"pattern": value} if isinstance(value, str) else value
 
 
 class WafRules(Section):
@@ -158,7 +166,7 @@ class WafRules(Section):
     """`log` lets them pass and tells."""
     default_rules: bool = True
     rules: tuple[
-        Annotated[WafPattern, BeforeValidator(lambda value: {"pattern": value} if isinstance(value, str) else value)],
+        Annotated[WafPattern, Also(_pattern, {"type": "string"})],
         ...,
     ] = ()
     exclude: Strings = ()
@@ -212,7 +220,7 @@ class OidcRule(_Rule):
     cookie: FieldName = "velocity_session"
     session: Duration = 8 * 3600 * 1000
     audiences: Strings = ()
-    require: dict[str, Annotated[tuple[str, ...], BeforeValidator(one_or_more)]] = Field(default={})
+    require: dict[str, Annotated[tuple[str, ...], ONE_OR_MORE]] = Field(default={})
     """Claims, and the values of which each must have one: `{groups: [ops]}`."""
     claim_headers: dict[str, FieldName] = Field(default={})
     ca_file: FileName | None = None
@@ -242,8 +250,8 @@ class CorsRule(_Rule):
     """Cross-origin requests."""
 
     kind: Literal["cors"]
-    origins: Annotated[tuple[Origin, ...], BeforeValidator(one_or_more)] = ("*",)
-    methods: Annotated[tuple[Method, ...], BeforeValidator(one_or_more)] = ("GET", "HEAD", "POST")
+    origins: Annotated[tuple[Origin, ...], ONE_OR_MORE] = ("*",)
+    methods: Annotated[tuple[Method, ...], ONE_OR_MORE] = ("GET", "HEAD", "POST")
     headers: _FieldNames = ()
     expose: _FieldNames = ()
     credentials: bool = False
@@ -260,7 +268,7 @@ class CompressRule(_Rule):
     """Answers that are compressed on the way out."""
 
     kind: Literal["compress"]
-    codings: Annotated[tuple[Literal["br", "zstd", "gzip"], ...], BeforeValidator(one_or_more), Field(min_length=1)] = (
+    codings: Annotated[tuple[Literal["br", "zstd", "gzip"], ...], ONE_OR_MORE, Field(min_length=1)] = (
         "br",
         "zstd",
         "gzip",
@@ -311,8 +319,8 @@ class IpRule(_Rule):
     """Networks that may or may not come."""
 
     kind: Literal["ip"]
-    allow: Annotated[tuple[Network, ...], BeforeValidator(one_or_more)] = ()
-    deny: Annotated[tuple[Network, ...], BeforeValidator(one_or_more)] = ()
+    allow: Annotated[tuple[Network, ...], ONE_OR_MORE] = ()
+    deny: Annotated[tuple[Network, ...], ONE_OR_MORE] = ()
 
 
 class RequestSizeRule(_Rule):
@@ -326,7 +334,7 @@ class EarlyHintsRule(_Rule):
     """103 before the answer."""
 
     kind: Literal["early_hints"]
-    links: Annotated[tuple[FieldValue, ...], BeforeValidator(one_or_more), Field(min_length=1)]
+    links: Annotated[tuple[FieldValue, ...], ONE_OR_MORE, Field(min_length=1)]
 
 
 class _RateLimitMiddleware(_Rule, RateLimitRule):
@@ -341,7 +349,7 @@ class _WafMiddleware(_Rule, WafRules):
     kind: Literal["waf"]
 
 
-_ALIASES = {"ip_access": "ip", "early-hints": "early_hints", "request-size": "request_size", "basic-auth": "basic_auth"}
+ALIASES = {"ip_access": "ip", "early-hints": "early_hints", "request-size": "request_size", "basic-auth": "basic_auth"}
 MIDDLEWARES = (
     "oidc", "headers", "cors", "compress", "basic_auth", "ip", "request_size", "early_hints", "rate_limit", "waf"
 )  # fmt: skip
@@ -353,7 +361,7 @@ def _known_kind(value: Any) -> Any:
     kind = value.get("kind", value.get("type"))
     if kind is None:
         raise BadValueError("a middleware without a kind", f"known are {', '.join(MIDDLEWARES)}")
-    kind = _ALIASES.get(str(kind), kind)
+    kind = ALIASES.get(str(kind), kind)
     if kind not in MIDDLEWARES:
         raise BadValueError(f"unknown kind {str(kind)[:40]!r}", closest(str(kind), MIDDLEWARES))
     return {**{key: item for key, item in value.items() if key != "type"}, "kind": kind}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from velocity.config import action
 from velocity.config.edge import EdgeConfig
+from velocity.config.middleware import ALIASES
 from velocity.config.simple import SimpleConfig
 
 __all__ = ["NAMES", "make", "shipped", "text"]
@@ -36,6 +37,8 @@ def make(name: Name) -> dict[str, Any]:
     for kind, title in _KINDS.items():
         if title in definitions:
             _add_forms(definitions, kind, title)
+    for definition in definitions.values():
+        _add_aliases(definition.get("properties", {}))
     schema = _with_routes(schema)
     schema["properties"]["include"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -96,9 +99,22 @@ def _add_forms(definitions: dict[str, Any], kind: str, title: str) -> None:
     }
 
 
+def _add_aliases(properties: dict[str, Any]) -> None:
+    """What the kind of a middleware may also be called."""
+    kind = properties.get("kind", {}).get("const")
+    aliases = [alias for alias, meant in ALIASES.items() if meant == kind]
+    if aliases:
+        properties["kind"] = {"enum": [kind, *aliases]}
+
+
 def _names(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
     """What the keys of a kind may also be called."""
-    return {other: properties[name] for other, (of, name) in action.SHORT.items() if of == kind and name in properties}
+    short = {other: name for other, (of, name) in action.SHORT.items() if of == kind}
+    return {
+        other: properties[name]
+        for other, name in {**short, **action.RENAMED.get(kind, {})}.items()
+        if name in properties and other != "path"
+    }
 
 
 def _shared() -> set[str]:
@@ -111,6 +127,7 @@ def _with_routes(part: Any) -> Any:
         return [_with_routes(item) for item in part]
     if not isinstance(part, dict):
         return part
+    part = {key: value for key, value in part.items() if key != "discriminator"}
     if "oneOf" in part and any(str(one.get("$ref", "")).endswith("/JsonRoute") for one in part["oneOf"]):
         references = [one["$ref"] for one in part["oneOf"]]
         return {"anyOf": [{"$ref": reference} for one in references for reference in (one, f"{one}Matched")]}

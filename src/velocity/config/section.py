@@ -10,10 +10,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainValidator,
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from velocity.config.plan import Alpn, Profile
 from velocity.config.quantities import (
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ONE_OR_MORE",
+    "Also",
     "Bytes",
     "Count",
     "Duration",
@@ -66,10 +71,40 @@ __all__ = [
 T = TypeVar("T")
 
 
+class Also:
+    """What a value may also be written as, for validation and for JSON Schema.
+
+    Args:
+        convert: makes the proper form of another; leaves everything else as it is.
+        schema: JSON Schema of the other form; None for one item in place of a list.
+    """
+
+    def __init__(self, convert: Callable[[Any], Any], schema: dict[str, Any] | None = None) -> None:
+        self._convert = convert
+        self._schema = schema
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The proper form, after a conversion."""
+        return core_schema.no_info_before_validator_function(self._convert, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Either form."""
+        proper = handler(schema)
+        return {"anyOf": [proper["items"] if self._schema is None else self._schema, proper]}
+
+
 class Section(BaseModel):
     """A block of a configuration file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def one_or_more(value: Any) -> Any:
+    """A single value is a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+ONE_OR_MORE = Also(one_or_more)
 
 
 def text_of(parse: Callable[[str], T]) -> Callable[[Any], T]:
@@ -81,11 +116,6 @@ def text_of(parse: Callable[[str], T]) -> Callable[[Any], T]:
         return parse(value)
 
     return validate
-
-
-def one_or_more(value: Any) -> Any:
-    """A single value is a list of one."""
-    return value if isinstance(value, list | tuple) else [value]
 
 
 def _listen(value: Any) -> Any:
@@ -130,7 +160,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Status = Annotated[int, Field(ge=200, le=599)]
 FileName = Annotated[str, BeforeValidator(parse_file_name), WithJsonSchema(_TEXT)]
 Host = Annotated[str, BeforeValidator(text_of(parse_host)), WithJsonSchema(_TEXT)]
-Hosts = Annotated[tuple[Host, ...], BeforeValidator(one_or_more), WithJsonSchema(_TEXTS)]
+Hosts = Annotated[tuple[Host, ...], ONE_OR_MORE]
 Listen = Annotated[tuple[str, ...], BeforeValidator(_listen), WithJsonSchema(_TEXTS)]
 Protocols = Annotated[tuple[Alpn, ...], BeforeValidator(_protocols), WithJsonSchema(_TEXTS)]
 ProfileName = Annotated[
@@ -162,7 +192,7 @@ class ProfilePolicy(Section):
     default: ProfileName = "balanced"
     permit: Annotated[
         tuple[ProfileName, ...],
-        BeforeValidator(one_or_more),
+        ONE_OR_MORE,
         AfterValidator(_permit),
     ] = ("light", "balanced", "secure")
 

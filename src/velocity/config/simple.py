@@ -18,6 +18,7 @@ from velocity.config.action import Policies, Route, UpstreamOptions
 from velocity.config.middleware import SecurityHeaders
 from velocity.config.plan import Alpn
 from velocity.config.section import (
+    ONE_OR_MORE,
     Bytes,
     Count,
     Duration,
@@ -33,7 +34,6 @@ from velocity.config.section import (
     Protocols,
     Section,
     Strings,
-    one_or_more,
     text_of,
 )
 from velocity.config.values import BadValueError, parse_alpn, parse_domain
@@ -69,7 +69,7 @@ class ClientCertificates(Section):
     """PEM."""
     mode: Literal["request", "require"] = "request"
     """Whether a client may come without one."""
-    crl: Annotated[tuple[FileName, ...], BeforeValidator(one_or_more)] = ()
+    crl: Annotated[tuple[FileName, ...], ONE_OR_MORE] = ()
 
 
 class TlsSection(Section):
@@ -80,9 +80,7 @@ class TlsSection(Section):
     certificates: tuple[CertificateFiles, ...] = ()
     """Further ones, chosen by the name that a client asks for."""
     self_signed: bool = False
-    domains: Annotated[
-        tuple[Annotated[str, BeforeValidator(text_of(parse_domain))], ...], BeforeValidator(one_or_more)
-    ] = ()
+    domains: Annotated[tuple[Annotated[str, BeforeValidator(text_of(parse_domain))], ...], ONE_OR_MORE] = ()
     """Names in a self-signed certificate; those of the sites when there are none."""
     require_ech: bool = False
     client_auth: ClientCertificates | None = None
@@ -156,7 +154,7 @@ class ServerSection(Section):
     fallback: FallbackEndpoint = FallbackEndpoint()
     telemetry: TelemetrySection | None = None
     limits: ServerLimits = ServerLimits()
-    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(one_or_more)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], ONE_OR_MORE] = ()
     security_headers: _Security | None = None
     """Off, unless there is an edge configuration."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None

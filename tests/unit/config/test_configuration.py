@@ -1,4 +1,4 @@
-"""Whatever a configuration says, it is refused with a place or compiles into a Plan; and a large one does so quickly."""
+"""Whatever a configuration says, it is refused with a place or compiles into a Plan, and a large one does so fast."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def compiled(found: Configuration) -> Plan:
 def judge(simple: bytes | None, edge: bytes | None) -> None:
     """Nothing but a Plan or problems with their places."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [None, None]
-        for place, content in enumerate((simple, edge)):
-            if content is not None:
-                paths[place] = Path(folder, "edge.yaml" if place else "serve.simple.yaml")  # type: ignore[call-overload]
-                paths[place].write_bytes(content)  # type: ignore[attr-defined]
+        paths = Path(folder, "serve.simple.yaml"), Path(folder, "edge.yaml")
+        for path, content in zip(paths, (simple, edge), strict=True):
+            path.write_bytes(content or b"")
+        refused: InvalidConfigError | None = None
         try:
-            found = open_configuration(*paths, environment={"PORT": "1"})
-        except InvalidConfigError as error:
-            assert error.problems
-            for problem in error.problems:
-                assert problem.message
-                assert problem.place is None or problem.place.line >= 0
-                problem.to_json()
-                if problem.place:
-                    problem.place.excerpt()
-        else:
+            found = open_configuration(
+                None if simple is None else paths[0], None if edge is None else paths[1], environment={"PORT": "1"}
+            )
             compiled(found)
+        except InvalidConfigError as error:
+            refused = error
+    if refused is not None:
+        assert refused.problems
+        for problem in refused.problems:
+            assert problem.message
+            assert problem.to_json()["message"]
+            assert problem.place is None or problem.place.excerpt() is not None
 
 
 ODD: st.SearchStrategy[Any] = st.one_of(
@@ -79,14 +79,15 @@ ODD: st.SearchStrategy[Any] = st.one_of(
     ),
     st.text(max_size=5),
 )
-KEYS = st.sampled_from(
-    """server content telemetry profiles tickets listen alpn tls certificate private_key self_signed require_ech client_auth
-    roots mode crl default permit sites proxies routes hostname path root index listings cache_control spa error_pages
-    redirects from to redirect upstream preserve_host timeouts connect retries headers request response set add remove
-    methods kind status body name match action type text json template file proxy rate_limit limit window key waf rules
-    pattern middlewares skip hosts templates_dir security_headers users issuer client_id limits max_sessions include
-    domains fallback workers trusted_proxies""".split()
-)
+WORDS = """
+    server content telemetry profiles tickets listen alpn tls certificate private_key self_signed require_ech
+    client_auth roots mode crl default permit sites proxies routes hostname path root index listings cache_control
+    spa error_pages redirects from to redirect upstream preserve_host timeouts connect retries headers request
+    response set add remove methods kind status body name match action type text json template file proxy rate_limit
+    limit window key waf rules pattern middlewares skip hosts templates_dir security_headers users issuer client_id
+    limits max_sessions include domains fallback workers trusted_proxies
+"""
+KEYS = st.sampled_from(WORDS.split())
 TREES = st.recursive(
     ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=15
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from velocity.config import quantities as q
 from velocity.config.values import BadValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -125,11 +129,14 @@ def test_networks() -> None:
             q.parse_network(text)
 
 
+PARSERS: list[Callable[[str], Any]] = [
+    *(q.parse_duration, q.parse_size, q.parse_network, q.parse_pattern, q.parse_upstream, q.parse_origin),
+    *(q.parse_host, q.parse_method, q.parse_field_name, q.parse_field_value, q.parse_file_name),
+]
+
+
 @given(st.text(max_size=40))
 def test_nothing_else_is_raised(text: str) -> None:
-    for parse in (q.parse_duration, q.parse_size, q.parse_network, q.parse_pattern, q.parse_upstream, q.parse_origin,
-                  q.parse_host, q.parse_method, q.parse_field_name, q.parse_field_value, q.parse_file_name):  # fmt: skip
-        try:
+    for parse in PARSERS:
+        with contextlib.suppress(BadValueError):
             parse(text)
-        except BadValueError as error:
-            assert error.hint or str(error)
