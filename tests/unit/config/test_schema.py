@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 
 from velocity.config import schema
+from velocity.config.lint import kind_of, lint
 from velocity.config.syntax import parse
 
 GOLDEN = Path(__file__).parents[2] / "golden/configs"
@@ -58,3 +60,17 @@ def test_what_loads_is_valid(path: Path) -> None:
 def test_what_does_not_is_not(path: Path) -> None:
     tree = parse(path.read_text("utf-8"), "yaml")
     assert list(validator(path).iter_errors(tree))
+
+
+GUIDE = Path(__file__).parents[3] / "docs/guides/configuration.md"
+EXAMPLES = re.findall(r"(?ms)^```yaml\n(.*?)^```", GUIDE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.partition("\n")[0])
+def test_the_examples_of_the_guide(text: str, tmp_path: Path) -> None:
+    """They load, and the schemas agree."""
+    path = tmp_path / "example.yaml"
+    path.write_text(text)
+    assert lint([path], look=False) == []
+    path = tmp_path / ("x.edge.yaml" if kind_of(path) == "edge" else "x.simple.yaml")
+    assert list(validator(path).iter_errors(parse(text, "yaml"))) == []

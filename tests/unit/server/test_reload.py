@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +13,9 @@ from velocity.server import configured, reload
 from velocity.server.configured import Request
 from velocity.server.launch import Runtime
 from velocity.telemetry import logs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class FakeEngine:
@@ -134,7 +136,7 @@ def test_a_change_that_a_flag_pins_is_told(tmp_path: Path, monkeypatch: pytest.M
     running = Running(tmp_path, monkeypatch, listings=False)
     running.write("listen: 127.0.0.1:0", "{root: public, listings: true}")
     running.reloader._changed()
-    assert ("warn", "config_pinned") == running.said[0][:2]
+    assert running.said[0][:2] == ("warn", "config_pinned")
     assert running.said[0][2] == "content.sites[0].listings changed and has no effect: --listings says otherwise"
     assert running.engine.plans == []
     running.said.clear()

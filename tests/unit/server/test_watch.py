@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from velocity.server import watch
 from velocity.server.watch import Watcher, below, stamps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 class Seen:
