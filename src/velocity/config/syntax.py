@@ -67,6 +67,11 @@ def parse(text: str, kind: Kind) -> Any:
         return _parse_json(text)
     if kind == "toml":
         return _parse_toml(text)
+    separator = _SEPARATOR.search(text)
+    if separator:
+        before = text[: separator.start()]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise NotReadableError("a line separator that is no line feed", line, column, "take it out, or write \\u2028")
     if not _needs_care(text) and _is_shallow(text):
         try:
             return _parse_quickly(text)
@@ -87,9 +92,12 @@ def marks(text: str, kind: Kind) -> dict[KeyPath, Marks]:
 
 # --- YAML, quickly ---------------------------------------------------------------------------------
 
+_SEPARATOR = re.compile("[\x85\u2028\u2029]")
+"""Versions of YAML disagree about what these end."""
 _CARE = (
     re.compile(r"[&*!%](?:(?<=[\s\[{,].)|(?<=\A.))"),  # anchors, aliases, tags, directives
     re.compile(r"\d(?:\d{15}|[eE][-+\d]|_\d|[xob])"),  # numbers that are read in more than one way, or too large
+    re.compile(r"[|>][-+0-9]*[ ]*(?:#.*)?$", re.MULTILINE),  # blocks of text
     re.compile(r"\.(?:inf|nan|Inf|NaN|INF|NAN)\b"),
     re.compile(r"[\t\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]"),
 )
