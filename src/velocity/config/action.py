@@ -228,7 +228,7 @@ def _one_form(value: Any) -> Any:
     value = _from_match(value) if "match" in value or "action" in value else dict(value)
     kind = value.get("kind")
     if kind is None:
-        found = [key for key in SHORT if key in value]
+        found = sorted(SHORT.keys() & value.keys())
         if len(found) != 1:
             raise BadValueError(
                 "what should answer is not said" if not found else f"{' and '.join(found)} exclude each other",

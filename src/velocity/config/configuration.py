@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from velocity.config.problems import KeyPath
     from velocity.config.source import Given
 
-__all__ = ["PLACES", "Configuration", "discover", "open_configuration"]
+__all__ = ["PLACES", "Configuration", "discover", "open_configuration", "without_collection"]
 
 PLACES = (Path("serve.simple.yaml"), Path("/etc/velocity/serve.simple.yaml"))
 """Where a configuration is looked for when none is named."""
@@ -219,12 +219,12 @@ def open_configuration(
     Raises:
         InvalidConfigError: with every problem of the first stage that has any.
     """
-    with _no_collection():
+    with without_collection():
         return _open(config, edge, given or {}, environment)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """A large configuration is many objects and no garbage: looking for some would be half of the time."""
     enabled = gc.isenabled()
     gc.disable()

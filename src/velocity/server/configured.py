@@ -46,6 +46,13 @@ def prepare(request: Request) -> Prepared:
         ConfigError: there is no certificate.
         StartError: a certificate cannot be used, or not be kept.
     """
+    from velocity.config.configuration import without_collection
+
+    with without_collection():
+        return _prepare(request)
+
+
+def _prepare(request: Request) -> Prepared:
     from velocity.config.configuration import open_configuration
     from velocity.config.problems import InvalidConfigError
 
