@@ -5,6 +5,7 @@ Like those of `velocity.config.values`, each parser says what is wrong and what 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import Any, Literal
@@ -122,6 +123,7 @@ def parse_path(text: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_pattern(text: str) -> tuple[MatchKind | None, str]:
     """A path with `{name}` for a segment, `{*rest}` or `*` for all that follow.
 
