@@ -174,8 +174,10 @@ class Connection:
 
         Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `group` (name), `group_code` (int),
         `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
-        (int), `round_trips` (int: flights of this handshake, TCP's own included), `handshake_ms`
-        (float, from the first packet), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
+        (int), `round_trips` (int: flights of this handshake that waited for an answer, TCP's own included, and over
+        QUIC one that a server without an address validation token needs for a long chain), `handshake_ms`
+        (float, from the first packet), `handshake_bytes` (over QUIC: UDP payload sent and received until it was
+        done; else None), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
         `verified` (bool), `ml_dsa_level` (str or None: what the chain rests on where both of its signatures
         were verified).
         """

@@ -8,6 +8,7 @@ calling thread: `ask` for one request, or `run` for a conversation that begins w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import ssl
 from contextlib import asynccontextmanager
@@ -62,11 +63,16 @@ class Http3:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int, *, library: Library = "qh3", alpn: str = "h3") -> AsyncIterator[Http3]:
+    async def open(
+        cls, port: int, *, library: Library = "qh3", alpn: str | Iterable[str] = "h3"
+    ) -> AsyncIterator[Http3]:
         """Connect and finish the handshake; ConnectionError when it fails."""
         driver = importlib.import_module(f"{library}.asyncio")
         configuration = importlib.import_module(f"{library}.quic.configuration").QuicConfiguration(
-            is_client=True, alpn_protocols=[alpn], server_name="localhost", verify_mode=ssl.CERT_NONE
+            is_client=True,
+            alpn_protocols=[alpn] if isinstance(alpn, str) else list(alpn),
+            server_name="localhost",
+            verify_mode=ssl.CERT_NONE,
         )
         opened: list[Http3] = []
 
@@ -78,7 +84,13 @@ class Http3:
             def quic_event_received(self, event: Any) -> None:
                 opened[0]._handle(event)
 
-        async with driver.connect("127.0.0.1", port, configuration=configuration, create_protocol=Protocol):
+        connecting = driver.connect("127.0.0.1", port, configuration=configuration, create_protocol=Protocol)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(connecting)
+            except ConnectionError as error:
+                closed = opened[0].closed
+                raise ConnectionError(f"connection closed: {closed and closed.reason_phrase}") from error
             yield opened[0]
 
     def send(

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from unit.pki.making import CLIENT, DAY, NOW, SERVER, Made, leaf, make, root, usage
+from unit.pki.making import CLIENT, DAY, NOW, Made, leaf, make, usage
 from vectors.make_hybrid_certificates import text
 from velocity.errors import ChainError, PkiError
 from velocity.pki import chain, der, hybrid, keys, names
@@ -138,9 +138,7 @@ def remade(
     """
     before, old = hybrid._fields(made.certificate.plain.tbs_certificate_bytes, CERTIFICATE)
     first = fields([one.raw for one in before])
-    draft = der.sequence(
-        *first, der.explicit(3, der.sequence(*extensions(hybrid._without_alternative_signature(old))))
-    )
+    draft = der.sequence(*first, der.explicit(3, der.sequence(*extensions(hybrid._without_alternative_signature(old)))))
     outer = hybrid._outer(hybrid._sign_both(draft, CERTIFICATE, by.key))
     _, new = hybrid._fields(outer.tbs, CERTIFICATE)
     tbs = der.sequence(*first, der.explicit(3, der.sequence(*last([one.raw for one in new]))))
@@ -279,7 +277,9 @@ def roots_and_extensions(vectors: Vectors, top: Made) -> None:
     vectors.case("a root for clients", [end(clients)], [clients], "wrong_usage", 1)
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0")
     strange = light(extra=[(unknown, True)])
-    vectors.case("a root with an unknown critical extension", [end(strange)], [strange], "unknown_critical_extension", 1)
+    vectors.case(
+        "a root with an unknown critical extension", [end(strange)], [strange], "unknown_critical_extension", 1
+    )
     late, early = {"begin": NOW + dt.timedelta(seconds=1)}, {"end": NOW - dt.timedelta(seconds=1)}
     for what, times, cause in (("not yet", late, "not_yet_valid"), ("no more", early, "expired")):
         old = light(**times)
@@ -351,12 +351,10 @@ def malformed(vectors: Vectors, top: Made) -> None:
         "of version 1": fields(0, der.explicit(0, der.integer(0))),
         "with serial number 0": fields(1, der.integer(0)),
         "with a negative serial number": fields(1, der.encode(der.INTEGER, b"\x80")),
-        "with a serial number of more octets than it needs": fields(
-            1, der.encode(der.INTEGER, b"\0\0" + serial[2:])
+        "with a serial number of more octets than it needs": fields(1, der.encode(der.INTEGER, b"\0\0" + serial[2:])),
+        "that names two signature algorithms": remade(good, top, last=lambda old: old).replace(
+            der.oid("1.2.840.10045.4.3.2"), der.oid("1.2.840.10045.4.3.3"), 1
         ),
-        "that names two signature algorithms": remade(
-            good, top, last=lambda old: old
-        ).replace(der.oid("1.2.840.10045.4.3.2"), der.oid("1.2.840.10045.4.3.3"), 1),
         "with a subject out of order": fields(5, unsorted),
         "with a critical alternative key": extensions(alt_key, extension(alt_key, spki, true)),
         "with a critical alternative algorithm": extensions(
@@ -394,13 +392,17 @@ def malformed(vectors: Vectors, top: Made) -> None:
         ),
         "with no network as constraint": extensions(
             "2.5.29.30",
-            extension("2.5.29.30", der.sequence(der.encode(0xA1, der.sequence(der.encode(0x87, bytes(7) + b"\1")))), true),
+            extension(
+                "2.5.29.30", der.sequence(der.encode(0xA1, der.sequence(der.encode(0x87, bytes(7) + b"\1")))), true
+            ),
         ),
         "with a point that is not on the curve": remade(
             good,
             top,
             fields=changed(
-                good.certificate.plain.public_key().public_bytes(Encoding.DER, keys.PublicFormat.SubjectPublicKeyInfo)[-8:],
+                good.certificate.plain.public_key().public_bytes(Encoding.DER, keys.PublicFormat.SubjectPublicKeyInfo)[
+                    -8:
+                ],
                 bytes(8),
             ),
         ),

@@ -47,6 +47,8 @@ pub struct Established {
     pub facts: Facts,
     /// DER, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
+    /// UDP payload until the handshake was done, in bytes: sent, and received.
+    pub bytes: (u64, u64),
 }
 
 /// Why there is no connection, or no answer.
@@ -243,10 +245,13 @@ impl Application for Client {
                 let chain = session
                     .peer_identity()
                     .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+                let stats = cx.quic.stats();
+                let bytes = (stats.udp_tx.bytes, stats.udp_rx.bytes);
                 if let Some(established) = self.established.take() {
                     let _ = established.send(Ok(Established {
                         facts: facts.map(|facts| *facts).unwrap_or_default(),
                         chain: chain.map(|chain| *chain).unwrap_or_default(),
+                        bytes,
                     }));
                 }
             }
