@@ -19,7 +19,7 @@ const FLIPS: usize = 900;
 
 static VECTORS: LazyLock<Value> = LazyLock::new(|| vectors("hybrid-refusals.json"));
 
-/// Leaf, intermediate and root, a list of that root, and when they are good.
+/// Leaf, intermediate and root, and when they are good.
 struct Good {
     certificates: Vec<Vec<u8>>,
     at: UnixTime,
@@ -62,7 +62,10 @@ fn any_single_bit_flipped_is_refused_for_its_cause() {
             let error = flipped(which, bit.parse().unwrap()).unwrap_err();
             assert_eq!(error.cause.as_str(), cause, "bit {bit} of certificate {which}: {error}");
             let unread = error.subject.is_empty() && which == 2;
-            assert!(unread || error.link == link, "bit {bit} of certificate {which}: {error}");
+            assert!(
+                unread || error.link == link,
+                "bit {bit} of certificate {which}: {error}"
+            );
             count += 1;
         }
     }
@@ -92,7 +95,12 @@ enum Edit {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    let octets = || vec(prop_oneof![any::<u8>(), Just(0x30), Just(0x80), Just(0xff), Just(0)], 1..6);
+    let octets = || {
+        vec(
+            prop_oneof![any::<u8>(), Just(0x30), Just(0x80), Just(0xff), Just(0)],
+            1..6,
+        )
+    };
     prop_oneof![
         4 => (any::<prop::sample::Index>(), octets()).prop_map(|(at, data)| Edit::Write(at, data)),
         1 => (any::<prop::sample::Index>(), octets()).prop_map(|(at, data)| Edit::Insert(at, data)),
@@ -105,7 +113,11 @@ fn edited(mut data: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         let size = data.len().max(1);
         match edit {
-            Edit::Write(at, octets) => data.iter_mut().skip(at.index(size)).zip(octets).for_each(|(old, new)| *old = *new),
+            Edit::Write(at, octets) => data
+                .iter_mut()
+                .skip(at.index(size))
+                .zip(octets)
+                .for_each(|(old, new)| *old = *new),
             Edit::Insert(at, octets) => {
                 let at = at.index(size).min(data.len());
                 data.splice(at..at, octets.iter().copied());
@@ -127,7 +139,7 @@ proptest! {
     fn arbitrary_octets_are_refused(data in vec(any::<u8>(), 0..600), which in 0usize..3) {
         prop_assert!(judge(which, data.clone()).is_err());
         prop_assert!(alternative_key(&data).is_err());
-        prop_assert!(Roots::new(&[], &[data.clone()]).is_err());
+        prop_assert!(Roots::new(&[], std::slice::from_ref(&data)).is_err());
         for level in Level::ALL {
             prop_assert!(!verify_ml_dsa(level, &data, &data, &data));
         }

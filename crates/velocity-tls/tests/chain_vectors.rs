@@ -7,9 +7,7 @@ mod support;
 
 use std::collections::HashSet;
 
-use aws_lc_rs::signature::{
-    KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
-};
+use aws_lc_rs::signature::{KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair};
 use serde_json::Value;
 use support::*;
 use velocity_tls::chain::{Cause, Demands, Level, Usage, alternative_key, verify_ml_dsa};
@@ -27,7 +25,11 @@ fn run_case(vectors: &Value, case: &Value) -> Option<Cause> {
     let demands = Demands {
         at: time(&case["at"]),
         name: case["name"].as_str(),
-        usage: if case["usage"] == "client" { Usage::Client } else { Usage::Server },
+        usage: if case["usage"] == "client" {
+            Usage::Client
+        } else {
+            Usage::Server
+        },
         at_least: level(&case["at_least"]),
     };
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
@@ -47,7 +49,11 @@ fn run_case(vectors: &Value, case: &Value) -> Option<Cause> {
             assert_eq!(error.to_string().contains("webpki"), alone.is_some(), "{what}: {error}");
             assert!(error.message.contains(&error.subject), "{what}: {error}");
             // What cannot be read of the roots has its place among them: there is no chain yet.
-            let link = if alone.is_some() { 0 } else { case["link"].as_u64().unwrap() };
+            let link = if alone.is_some() {
+                0
+            } else {
+                case["link"].as_u64().unwrap()
+            };
             let unread = error.subject.is_empty() && link == sent.len() as u64;
             assert!(unread || error.link as u64 == link, "{what}: {error}");
         }
@@ -84,7 +90,12 @@ fn alternative_signatures() {
         }
         assert!(!verify_ml_dsa(level, &key, &covered[1..], &signature));
         assert!(!verify_ml_dsa(level, &key, &covered, &signature[1..]));
-        assert!(!verify_ml_dsa(level, &part("subject_alt_public_key_info"), &covered, &signature));
+        assert!(!verify_ml_dsa(
+            level,
+            &part("subject_alt_public_key_info"),
+            &covered,
+            &signature
+        ));
         let algorithm = match level {
             Level::MlDsa44 => &ML_DSA_44_SIGNING,
             Level::MlDsa65 => &ML_DSA_65_SIGNING,
@@ -114,7 +125,10 @@ fn names_of_the_leaf() {
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
     let verified = verify(&sent, &trusted, &[], &demands(time(&case["at"]), "a.example")).unwrap();
     assert_eq!(verified.leaf_names, ["a.example", "192.0.2.1"]);
-    assert_eq!((verified.level, verified.subject.as_str()), (Level::MlDsa44, "a.example"));
+    assert_eq!(
+        (verified.level, verified.subject.as_str()),
+        (Level::MlDsa44, "a.example")
+    );
 }
 
 #[test]

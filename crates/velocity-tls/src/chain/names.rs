@@ -35,9 +35,7 @@ pub(super) struct DistinguishedName {
 impl DistinguishedName {
     pub(super) fn read(raw: Bytes) -> Result<Self, Malformed> {
         let name: Name = der::exact(&raw)?;
-        for attribute in name.iter() {
-            text(&attribute.value)?;
-        }
+        check_name(&name)?;
         Ok(DistinguishedName { raw, name })
     }
 
@@ -89,6 +87,14 @@ pub(super) fn listed(names: &[String]) -> String {
     }
 }
 
+/// Refuse sets without members, and strings that are none.
+fn check_name(name: &Name) -> Result<(), Malformed> {
+    if name.iter_rdn().any(|attributes| attributes.is_empty()) {
+        return Err(Malformed::new("a name has a part that says nothing"));
+    }
+    name.iter().try_for_each(|attribute| text(&attribute.value).map(|_| ()))
+}
+
 /// Refuse names that stand for nothing: addresses of other lengths, kinds that nobody reads.
 pub(super) fn check_names(names: &[GeneralName]) -> Result<(), Malformed> {
     names.iter().try_for_each(|name| match name {
@@ -96,9 +102,7 @@ pub(super) fn check_names(names: &[GeneralName]) -> Result<(), Malformed> {
             Err(Malformed::new("an IP address has neither 4 nor 16 octets"))
         }
         GeneralName::EdiPartyName(_) => Err(Malformed::new("an ediPartyName is not read")),
-        GeneralName::DirectoryName(name) => name
-            .iter()
-            .try_for_each(|attribute| text(&attribute.value).map(|_| ())),
+        GeneralName::DirectoryName(name) => check_name(name),
         _ => Ok(()),
     })
 }
@@ -167,7 +171,10 @@ pub(super) fn violation(
         .iter()
         .chain(&subject)
         .find(|name| {
-            let mut of_this_kind = permitted.iter().filter(|subtree| are_alike(name, &subtree.base)).peekable();
+            let mut of_this_kind = permitted
+                .iter()
+                .filter(|subtree| are_alike(name, &subtree.base))
+                .peekable();
             let outside = of_this_kind.peek().is_some() && !of_this_kind.any(|subtree| is_within(name, &subtree.base));
             outside || excluded.iter().any(|subtree| touches(name, &subtree.base))
         })
@@ -194,7 +201,11 @@ fn is_within(name: &GeneralName, subtree: &GeneralName) -> bool {
             network(range.as_bytes()).is_some_and(|(base, mask)| {
                 let address = address.as_bytes();
                 address.len() == base.len()
-                    && address.iter().zip(mask).map(|(octet, mask)| octet & mask).eq(base.iter().copied())
+                    && address
+                        .iter()
+                        .zip(mask)
+                        .map(|(octet, mask)| octet & mask)
+                        .eq(base.iter().copied())
             })
         }
         (GeneralName::DirectoryName(name), GeneralName::DirectoryName(above)) => begins_with(name, above),
@@ -260,18 +271,27 @@ fn network(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn begins_with(name: &Name, above: &Name) -> bool {
-    name.len() >= above.len() && name.iter_rdn().zip(above.iter_rdn()).all(|(one, other)| says_the_same(one, other))
+    name.len() >= above.len()
+        && name
+            .iter_rdn()
+            .zip(above.iter_rdn())
+            .all(|(one, other)| says_the_same(one, other))
 }
 
 fn says_the_same(one: &RelativeDistinguishedName, other: &RelativeDistinguishedName) -> bool {
     let same = |one: &AttributeTypeAndValue, other: &AttributeTypeAndValue| {
         let (left, right) = (text(&one.value).ok().flatten(), text(&other.value).ok().flatten());
-        one.oid == other.oid && if left.is_some() { left == right } else { one.value == other.value }
+        one.oid == other.oid
+            && if left.is_some() {
+                left == right
+            } else {
+                one.value == other.value
+            }
     };
     one.len() == other.len() && one.iter().all(|one| other.iter().any(|other| same(one, other)))
 }
 
-/// The text of a string; None for a value of another kind.
+/// The text of a string; None for the bits of an identifier. Nothing else is in a name.
 fn text(value: &Any) -> Result<Option<String>, Malformed> {
     let octets = value.value();
     let text = match value.tag() {
@@ -281,14 +301,18 @@ fn text(value: &Any) -> Result<Option<String>, Malformed> {
         | Tag::TeletexString
         | Tag::VisibleString
         | Tag::NumericString => String::from_utf8(octets.to_vec()).ok(),
-        Tag::BmpString if octets.len() % 2 == 0 => {
-            let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        Tag::BmpString if octets.len().is_multiple_of(2) => {
+            let units = octets
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<String, _>>().ok()
         }
-        Tag::BmpString => None,
-        _ => return Ok(None),
+        // x500UniqueIdentifier (ITU-T X.520 section 6.2.7).
+        Tag::BitString => return Ok(None),
+        _ => None,
     };
-    text.map(Some).ok_or_else(|| Malformed::new("a name holds a string that is none"))
+    text.map(Some)
+        .ok_or_else(|| Malformed::new("a name holds a string that is none"))
 }
 
 fn write(name: &GeneralName) -> String {
