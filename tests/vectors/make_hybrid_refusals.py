@@ -263,6 +263,12 @@ def roots_and_extensions(vectors: Vectors, top: Made) -> None:
     vectors.case(f"without {hybrid.ALT_SIGNATURE}", [data], [top], "missing_extension")
     stronger = keys.HybridKey(top.key.classical, keys.generate_alternative("ML-DSA-65"))
     vectors.case("a signature of another level", [end(top, signed_with=stronger)], [top], "bad_ml_dsa_signature")
+    labelled = replaced(
+        hybrid.ALT_SIGNATURE_ALGORITHM,
+        extension(hybrid.ALT_SIGNATURE_ALGORITHM, hybrid._algorithm("ML-DSA-65")),
+    )
+    data = remade(good, top, extensions=labelled)
+    vectors.case("a signature said to be of another level", [data], [top], "bad_ml_dsa_signature")
     first = light("strong", profile="balanced")
     weak = light("weak", first)
     vectors.case("weak in between", [end(weak, profile="balanced"), weak], [first], "weak_key", at_least="ML-DSA-65")
@@ -309,6 +315,14 @@ def constraints(vectors: Vectors) -> None:
         limits = x509.NameConstraints(names.subtrees(permit) or None, names.subtrees(exclude) or None)
         top = light(extra=[(limits, True)])
         vectors.case(f"{bears} within {permit} without {exclude}", [end(top, bears=bears)], [top], cause, name=bears[0])
+    limits = x509.NameConstraints(names.subtrees(["example.com"]), None)
+    top = light(extra=[(limits, True)])
+    vectors.case("a leaf of its issuer's name", [leaf(top, "root", bears=["a.example"])], [top], "name_constraint")
+    middle = light("root", top, bears=["b.example"])
+    one = end(middle, bears=["example.com"])
+    # webpki makes no exception of authorities that are self-issued, and says of them what it first tried.
+    path, apart = [one, middle], "bad_classical_signature"
+    vectors.case("a self-issued authority", path, [top], None, name="example.com", webpki=apart)
     uri = x509.NameConstraints(None, [x509.UniformResourceIdentifier("example.com")])
     top = light(extra=[(uri, True)])
     other = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("https://example.org")])
@@ -441,6 +455,9 @@ def revoked(vectors: Vectors, top: Made) -> None:
     vectors.case("a revoked authority", path, [top], "revoked", 1, lists=[gone])
     elsewhere = revocations(light("another"), serial, begin=NOW - 9 * DAY, end=NOW - 8 * DAY)
     vectors.case("the list of an authority that has no part", path, [top], None, lists=[elsewhere])
+    impostor, lists = light(), [revocations(top, 1)]
+    vectors.case("one of two of a name", [end(top)], [impostor, top], None, lists=lists)
+    vectors.case("the other", [end(impostor)], [impostor, top], "bad_revocation_list", 1, lists=lists)
     other = keys.generate("light")
     harms: dict[str, dict[str, Any]] = {
         "an old list": {"begin": NOW - 9 * DAY, "end": NOW - DAY},

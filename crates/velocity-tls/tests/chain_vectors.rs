@@ -6,11 +6,13 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use support::*;
-use velocity_tls::chain::{Cause, Demands, Level, Usage, alternative_key, verify_ml_dsa};
+use velocity_tls::chain::{Cause, Demands, Level, Roots, Usage, alternative_key, verify, verify_ml_dsa};
 
 /// Run every case of a file; returns the causes that occurred.
 fn run(file: &str) -> HashSet<Option<Cause>> {
@@ -34,7 +36,7 @@ fn run_case(vectors: &Value, case: &Value) -> Option<Cause> {
     };
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
     let lists = named(&vectors["lists"], &case["lists"]);
-    let found = verify(&sent, &trusted, &lists, &demands);
+    let found = judge(&sent, &trusted, &lists, &demands);
     // Where webpki alone refuses, that is the cause, of the leaf.
     let alone = cause(&case["webpki"]);
     let expected = alone.or(cause(&case["cause"]));
@@ -74,6 +76,68 @@ fn whatever_else_is_refused() {
     let found = run("hybrid-refusals.json");
     for cause in [Cause::Malformed, Cause::Revoked, Cause::BadRevocationList] {
         assert!(found.contains(&Some(cause)), "{cause}");
+    }
+}
+
+#[test]
+fn a_list_is_asked_again() {
+    let vectors = vectors("hybrid-refusals.json");
+    let cases = vectors["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["what"] == "a revoked leaf").unwrap();
+    let der = |which: &str| {
+        named(&vectors["certificates"], &case[which])
+            .into_iter()
+            .map(CertificateDer::from)
+    };
+    let lists = named(&vectors["lists"], &case["lists"]);
+    let roots = Roots::new(&der("roots").collect::<Vec<_>>(), &lists).unwrap();
+    let sent: Vec<_> = der("chain").collect();
+    let demands = demands(time(&case["at"]), "a.example");
+    for _ in 0..3 {
+        assert_eq!(verify(&sent, &roots, &demands).unwrap_err().cause, Cause::Revoked);
+        // Its signatures are known now, but not that it is of another day.
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(demands.at.as_secs() + 2 * 86_400));
+        let later = Demands { at, ..demands };
+        assert_eq!(
+            verify(&sent, &roots, &later).unwrap_err().cause,
+            Cause::BadRevocationList
+        );
+    }
+}
+
+#[test]
+fn a_list_is_only_by_whom_it_was_found_to_be() {
+    let vectors = vectors("hybrid-refusals.json");
+    let cases = vectors["cases"].as_array().unwrap();
+    let [one, other] =
+        ["one of two of a name", "the other"].map(|what| cases.iter().find(|case| case["what"] == what).unwrap());
+    let der = |names: &Value| {
+        named(&vectors["certificates"], names)
+            .into_iter()
+            .map(CertificateDer::from)
+            .collect()
+    };
+    let (trusted, first, second): (Vec<_>, Vec<_>, Vec<_>) =
+        (der(&one["roots"]), der(&one["chain"]), der(&other["chain"]));
+    let roots = Roots::new(&trusted, &named(&vectors["lists"], &one["lists"])).unwrap();
+    let demands = demands(time(&one["at"]), "a.example");
+    for _ in 0..2 {
+        verify(&first, &roots, &demands).unwrap();
+        assert_eq!(
+            verify(&second, &roots, &demands).unwrap_err().cause,
+            Cause::BadRevocationList
+        );
+    }
+}
+
+#[test]
+fn roots_with_and_without_an_alternative_key() {
+    let vectors = vectors("hybrid-certificates.json");
+    for (name, hybrid) in [("8 root", true), ("10 a.example", false)] {
+        let der = CertificateDer::from(octets(&vectors["certificates"][name]));
+        let roots = Roots::new(&[der], &[]).unwrap();
+        assert_eq!(roots.is_hybrid(), hybrid);
+        assert!(format!("{roots:?}").contains(name[2..].trim_start()));
     }
 }
 
@@ -123,7 +187,7 @@ fn names_of_the_leaf() {
     let vectors = vectors("hybrid-certificates.json");
     let case = &vectors["cases"][0];
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
-    let verified = verify(&sent, &trusted, &[], &demands(time(&case["at"]), "a.example")).unwrap();
+    let verified = judge(&sent, &trusted, &[], &demands(time(&case["at"]), "a.example")).unwrap();
     assert_eq!(verified.leaf_names, ["a.example", "192.0.2.1"]);
     assert_eq!(
         (verified.level, verified.subject.as_str()),

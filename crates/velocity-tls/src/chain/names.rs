@@ -327,3 +327,88 @@ fn write(name: &GeneralName) -> String {
         GeneralName::EdiPartyName(_) => "an ediPartyName".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use x509_cert::der::Encode;
+    use x509_cert::der::asn1::{Ia5String, OctetString};
+
+    use super::*;
+
+    fn dns(name: &str) -> GeneralName {
+        GeneralName::DnsName(Ia5String::new(name).unwrap())
+    }
+
+    fn excluding(names: Vec<GeneralName>) -> NameConstraints {
+        let subtree = |base| GeneralSubtree {
+            base,
+            minimum: 0,
+            maximum: None,
+        };
+        NameConstraints {
+            permitted_subtrees: None,
+            excluded_subtrees: Some(names.into_iter().map(subtree).collect()),
+        }
+    }
+
+    fn subject(text: &str) -> DistinguishedName {
+        let der = Name::from_str(text).unwrap().to_der().unwrap();
+        DistinguishedName::read(der.into()).unwrap()
+    }
+
+    #[test]
+    fn messages_stay_on_their_line_and_end() {
+        assert_eq!(printable("a\nb\u{1b}[31m\u{202e}c"), "a\\nb\\u{1b}[31m\\u{202e}c");
+        assert_eq!(printable("O'Neil, \"x\" \\ Zürich"), "O'Neil, \"x\" \\ Zürich");
+        assert_eq!(printable(&"x".repeat(70_000)).chars().count(), MAX_PRINTED + 1);
+        assert_eq!(listed(&vec!["x".to_owned(); 12]).matches('x').count(), MAX_LISTED);
+        assert!(listed(&vec!["x".to_owned(); 12]).ends_with(" and 2 more"));
+    }
+
+    #[test]
+    fn comparisons_are_limited() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|number| dns(&format!("{number}.example")))
+                .collect::<Vec<_>>()
+        };
+        let nobody = DistinguishedName::read(Bytes::from_static(&[0x30, 0])).unwrap();
+        assert_eq!(violation(&excluding(vec![dns("x.test")]), &many(20_000), &nobody), None);
+        let found = violation(&excluding(many(600)), &many(600), &nobody);
+        assert_eq!(found.as_deref(), Some("601 names, more than are compared"));
+    }
+
+    #[test]
+    fn networks_are_ones_and_then_zeros() {
+        assert!(network(&[10, 0, 0, 0, 255, 0, 0, 0]).is_some());
+        assert!(network(&[0; 8]).is_some());
+        assert!(network(&[255; 32]).is_some());
+        assert!(network(&[10, 0, 0, 1, 255, 0, 0, 0]).is_none());
+        assert!(network(&[0, 0, 0, 0, 0, 0, 0, 255]).is_none());
+        for size in [0, 1, 4, 7, 9, 16, 31, 33, 200] {
+            assert!(network(&vec![0; size]).is_none(), "{size}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_other_family_are_outside() {
+        let v6 = GeneralName::IpAddress(OctetString::new(vec![0; 32]).unwrap());
+        let v4 = GeneralName::IpAddress(OctetString::new(vec![0; 4]).unwrap());
+        assert!(!is_within(&v4, &v6));
+    }
+
+    #[test]
+    fn names_say_the_same_in_other_strings() {
+        let (one, other) = (subject("CN=a,O=b"), subject("CN=b,O=b"));
+        assert!(one.says(&one) && !one.says(&other) && !one.is(&other));
+        let mut printable = one.raw.to_vec();
+        printable
+            .iter_mut()
+            .filter(|octet| **octet == 0x0c)
+            .for_each(|tag| *tag = 0x13);
+        let printable = DistinguishedName::read(printable.into()).unwrap();
+        assert!(one.says(&printable) && !one.is(&printable));
+    }
+}

@@ -50,7 +50,7 @@ pub fn cause(name: &Value) -> Option<Cause> {
 }
 
 /// Verify DER as it was sent.
-pub fn verify(
+pub fn judge(
     sent: &[Vec<u8>],
     trusted: &[Vec<u8>],
     lists: &[Vec<u8>],
