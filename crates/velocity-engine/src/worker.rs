@@ -206,7 +206,8 @@ impl Worker {
             index,
             workers,
             shared,
-            connections: TaskTracker::new(),
+            drivers: TaskTracker::new(),
+            streams: TaskTracker::new(),
         };
         runtime.block_on(local.serve(sockets));
         // Reads of slow disks must not hold up an exit.
@@ -219,7 +220,10 @@ struct Local {
     index: usize,
     workers: usize,
     shared: Arc<Shared>,
-    connections: TaskTracker,
+    /// QUIC: a driver for each listener.
+    drivers: TaskTracker,
+    /// TCP: a task for each connection.
+    streams: TaskTracker,
 }
 
 impl Local {
@@ -229,8 +233,10 @@ impl Local {
             if let Some(socket) = udp {
                 match self.driver(listener, socket) {
                     Ok(driver) => {
+                        let streams = self.streams.clone();
+                        let rest = async move { streams.wait().await };
                         // A server's driver ends without an error.
-                        drop(self.connections.spawn(driver.run(self.shared.shutdown.clone())));
+                        drop(self.drivers.spawn(driver.run(self.shared.shutdown.clone(), rest)));
                     }
                     Err(error) => self.failed("UDP", &error),
                 }
@@ -244,12 +250,18 @@ impl Local {
         }
         accepting.close();
         accepting.wait().await;
-        self.connections.close();
+        self.streams.close();
+        self.drivers.close();
         let mut shutdown = self.shared.shutdown.clone();
+        let everything = async {
+            self.streams.wait().await;
+            self.drivers.wait().await;
+        };
+        tokio::pin!(everything);
         tokio::select! {
-            () = self.connections.wait() => {},
+            () = &mut everything => {},
             () = shutdown.aborted() => {
-                let _ = tokio::time::timeout(CLOSE_LINGER, self.connections.wait()).await;
+                let _ = tokio::time::timeout(CLOSE_LINGER, everything).await;
             },
         }
     }
@@ -281,7 +293,7 @@ impl Local {
     }
 
     fn accept_tcp(&self, listener: usize, socket: tokio::net::TcpListener) -> impl Future<Output = ()> + use<> {
-        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        let (shared, streams) = (self.shared.clone(), self.streams.clone());
         let mut shutdown = shared.shutdown.clone();
         async move {
             let accept = |stream| {
@@ -293,7 +305,7 @@ impl Local {
                 };
                 let (tls, service) = (snapshot.tls[listener].clone(), shared.services[listener].clone());
                 let shutdown = shared.shutdown.clone();
-                connections.spawn(async move {
+                streams.spawn(async move {
                     tcp::serve(stream, tls, service, limits, shutdown).await;
                     drop(session);
                 });

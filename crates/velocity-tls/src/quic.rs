@@ -14,8 +14,8 @@ use quinn_proto::crypto::{
     UnsupportedVersion,
 };
 use quinn_proto::transport_parameters::TransportParameters;
-use rustls::pki_types::CertificateDer;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
+use rustls::pki_types::CertificateDer;
 
 use crate::alpn;
 use crate::error::TlsError;

@@ -195,9 +195,7 @@ async fn quic(
         .await
         .map_err(|error| quic_failure(options, address, error))?;
     let report = Report {
-        round_trips: 1
-            + u8::from(established.facts.hello_retry)
-            + u8::from(!tokens.given() && outgrows(&established)),
+        round_trips: 1 + u8::from(established.facts.hello_retry) + u8::from(!tokens.given() && outgrows(&established)),
         handshake: start.elapsed(),
         chain: chain(&established.chain),
         remote: address,

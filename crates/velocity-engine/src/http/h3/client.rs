@@ -94,7 +94,7 @@ impl Connection {
             }
         })?;
         let (trigger, shutdown) = shutdown::channel();
-        let mut driver = tokio::spawn(driver.run(shutdown));
+        let mut driver = tokio::spawn(driver.run(shutdown, std::future::ready(())));
         let established = tokio::select! {
             outcome = outcome => outcome.map_err(|_| Failure::Gone)??,
             ended = &mut driver => match ended {
