@@ -38,12 +38,15 @@ class Impostor:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def _run(self) -> None:
         async def start() -> None:
-            server = await serve("127.0.0.1", 0, configuration=self._configuration, create_protocol=Deaf)
+            self._server = server = await serve("127.0.0.1", 0, configuration=self._configuration, create_protocol=Deaf)
             self._port = server._transport.get_extra_info("sockname")[1]
             self._up.set()
 
         self._loop.run_until_complete(start())
         self._loop.run_forever()
+        self._server.close()
+        self._loop.run_until_complete(asyncio.sleep(0.1))  # lets the transport close
