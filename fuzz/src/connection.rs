@@ -108,7 +108,11 @@ impl Drive {
         let (kind, stream) = (input.byte(), u64::from(input.byte() % STREAMS));
         match kind % 16 {
             0..8 => {
-                let times = if kind & 0x80 != 0 { usize::from(input.byte()) + 1 } else { 1 };
+                let times = if kind & 0x80 != 0 {
+                    usize::from(input.byte()) + 1
+                } else {
+                    1
+                };
                 let (fin, bytes) = (kind & 0x40 != 0, input.bytes());
                 for n in 1..=times {
                     self.receive(stream, bytes, fin && n == times)?;
@@ -151,7 +155,8 @@ impl Drive {
             15 if !self.is_server && stream % 4 == 0 && self.updates < MOST_UPDATES => {
                 self.updates += 1;
                 let (urgency, incremental) = (input.byte() % 8, kind & 0x80 != 0);
-                self.connection.priority_update(stream, Priority { urgency, incremental });
+                self.connection
+                    .priority_update(stream, Priority { urgency, incremental });
                 Ok(())
             }
             _ => Ok(()),
@@ -269,8 +274,15 @@ impl Drive {
             (Event::Request { end, .. }, Told::Nothing) if self.is_server => over(*end),
             (Event::TooLarge { .. }, Told::Nothing) if self.is_server => Told::Over,
             (Event::Response { head, end, .. }, Told::Nothing) if !self.is_server => {
-                assert!(!(head.status().is_informational() && *end), "an interim response is the end");
-                if head.status().is_informational() { Told::Nothing } else { over(*end) }
+                assert!(
+                    !(head.status().is_informational() && *end),
+                    "an interim response is the end"
+                );
+                if head.status().is_informational() {
+                    Told::Nothing
+                } else {
+                    over(*end)
+                }
             }
             (Event::Data { data, .. }, Told::Head) => {
                 assert!(!data.is_empty());
@@ -321,7 +333,10 @@ fn fields(input: &mut Input<'_>) -> Vec<(&'static str, String)> {
     let field = |_| {
         let (name, value) = (input.byte(), input.byte());
         let letter = char::from(b'a' + value % 4);
-        (NAMES[usize::from(name) % NAMES.len()], letter.to_string().repeat(usize::from(value) / 4))
+        (
+            NAMES[usize::from(name) % NAMES.len()],
+            letter.to_string().repeat(usize::from(value) / 4),
+        )
     };
     (0..count).map(field).collect()
 }
@@ -367,7 +382,9 @@ impl Peer {
         let settings = connection.peer_settings().expect("they have come");
         let capacity = u32::try_from(settings.qpack_max_table_capacity);
         let blocked = u16::try_from(settings.qpack_blocked_streams).unwrap_or(u16::MAX);
-        self.connection = capacity.ok().map(|capacity| Self::connection(self.is_client, capacity, blocked));
+        self.connection = capacity
+            .ok()
+            .map(|capacity| Self::connection(self.is_client, capacity, blocked));
         self.is_settled = true;
         for (uni, bytes) in std::mem::take(&mut self.heard) {
             self.receive_uni(uni, bytes);
@@ -419,7 +436,10 @@ impl Peer {
         if let Err(error) = connection.receive(stream, bytes, fin) {
             panic!("a peer that keeps to the rules finds: {error}");
         }
-        assert!(connection.wants_data(stream), "what was sent in order waits for something");
+        assert!(
+            connection.wants_data(stream),
+            "what was sent in order waits for something"
+        );
         while let Some(event) = connection.poll_event() {
             if let Event::Failed(error) = event {
                 panic!("a peer that keeps to the rules finds: {error}");

@@ -20,7 +20,11 @@ pub fn frames(data: &[u8]) {
     let Some((cut, wire)) = data.split_first() else { return };
     let cut = usize::from(cut % 16) + 1;
     for side in [server, client] {
-        assert_eq!(tell(side(), wire, usize::MAX), tell(side(), wire, cut), "in pieces of {cut}");
+        assert_eq!(
+            tell(side(), wire, usize::MAX),
+            tell(side(), wire, cut),
+            "in pieces of {cut}"
+        );
     }
 }
 
@@ -39,7 +43,9 @@ fn server() -> Connection {
 fn client() -> Connection {
     let mut client = Connection::client(config());
     let head = http::Request::get("https://example.org/").body(()).expect("a request");
-    client.open_request(0, &head, None, &mut BytesMut::new()).expect("it can be sent");
+    client
+        .open_request(0, &head, None, &mut BytesMut::new())
+        .expect("it can be sent");
     client
 }
 
@@ -52,7 +58,9 @@ fn tell(mut connection: Connection, wire: &[u8], cut: usize) -> Told {
         while let Some(event) = connection.poll_event() {
             match event {
                 Event::Data { data, .. } => told.content.extend_from_slice(&data),
-                other => told.events.push(format!("{other:?} after {} bytes", told.content.len())),
+                other => told
+                    .events
+                    .push(format!("{other:?} after {} bytes", told.content.len())),
             }
         }
         if let Err(error) = outcome {

@@ -32,5 +32,8 @@ impl<'a> Input<'a> {
 /// The pieces of `data`, each of `cut` bytes; of nothing, one empty piece.
 pub fn pieces(data: &[u8], cut: usize) -> impl Iterator<Item = &[u8]> {
     let empty: &[u8] = &[];
-    data.is_empty().then_some(empty).into_iter().chain(data.chunks(cut.max(1)))
+    data.is_empty()
+        .then_some(empty)
+        .into_iter()
+        .chain(data.chunks(cut.max(1)))
 }

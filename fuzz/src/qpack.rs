@@ -35,7 +35,10 @@ impl Sink for Fields {
         let (name, value) = (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         self.size += (name.len() + value.len() + 32) as u64;
         self.fields.push((name, value));
-        assert!(self.size <= LIMITS.max_section_size && self.fields.len() <= LIMITS.max_fields, "beyond the limits");
+        assert!(
+            self.size <= LIMITS.max_section_size && self.fields.len() <= LIMITS.max_fields,
+            "beyond the limits"
+        );
         Ok(())
     }
 }
@@ -58,7 +61,10 @@ pub fn qpack_encoder_stream(data: &[u8]) {
     while !input.is_empty() {
         let bytes = input.bytes();
         let outcome = whole.encoder_stream(bytes);
-        assert_eq!(outcome, pieces(bytes, cut).try_for_each(|piece| cut_up.encoder_stream(piece)));
+        assert_eq!(
+            outcome,
+            pieces(bytes, cut).try_for_each(|piece| cut_up.encoder_stream(piece))
+        );
         if let Err(error) = outcome {
             return assert!(matches!(error, Error::EncoderStream(_)));
         }
@@ -120,7 +126,10 @@ pub fn qpack_decoder_stream(data: &[u8]) {
 
         let told = input.bytes();
         let outcome = whole.decoder_stream(told);
-        assert_eq!(outcome, pieces(told, cut).try_for_each(|piece| cut_up.decoder_stream(piece)));
+        assert_eq!(
+            outcome,
+            pieces(told, cut).try_for_each(|piece| cut_up.decoder_stream(piece))
+        );
         if let Err(error) = outcome {
             return assert!(matches!(error, Error::DecoderStream(_)));
         }
@@ -138,7 +147,9 @@ fn field(name: u8, value: u8) -> Field {
 pub fn field_section(data: &[u8]) {
     let mut decoder = Decoder::new(LIMITS);
     decoder.encoder_stream(&CAPACITY).expect("the capacity is allowed");
-    decoder.encoder_stream(b"\x41a\x01b\x43x-a\x03one\xc1\x04/two\x02").expect("four insertions");
+    decoder
+        .encoder_stream(b"\x41a\x01b\x43x-a\x03one\xc1\x04/two\x02")
+        .expect("four insertions");
     let section = Bytes::copy_from_slice(data);
     let mut fields = Fields::default();
     match decoder.decode(0, &section, &mut fields) {

@@ -6,7 +6,9 @@ use velocity_tls::record::{Inspection, inspect};
 /// A ClientHello says the same in one record, in many, and on its own; and more bytes change no verdict.
 pub fn client_hello(data: &[u8]) {
     stays(data);
-    let Some((cut, message)) = data.split_first() else { return };
+    let Some((cut, message)) = data.split_first() else {
+        return;
+    };
     let parsed = Hello::parse(message);
     if Hello::complete_len(message) != Some(message.len()) {
         return;
@@ -35,6 +37,9 @@ fn stays(received: &[u8]) {
     let step = received.len() / 20 + 1;
     for cut in (0..received.len()).step_by(step) {
         let early = inspect(&received[..cut]);
-        assert!(early == Inspection::Incomplete || early == all, "{early:?} and then {all:?}");
+        assert!(
+            early == Inspection::Incomplete || early == all,
+            "{early:?} and then {all:?}"
+        );
     }
 }

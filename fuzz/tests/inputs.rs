@@ -65,13 +65,16 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     files.sort();
-    files.iter().map(|file| fs::read(file).expect("a readable file")).collect()
+    files
+        .iter()
+        .map(|file| fs::read(file).expect("a readable file"))
+        .collect()
 }
 
 /// One test, because the targets look at how much memory the whole process has.
 #[test]
 fn every_target() {
-    let rounds: usize = env::var("FUZZ_ROUNDS").map_or(20_000, |rounds| rounds.parse().expect("a number"));
+    let rounds: usize = env::var("FUZZ_ROUNDS").map_or(50_000, |rounds| rounds.parse().expect("a number"));
     for (name, target) in TARGETS {
         let known = inputs(name);
         assert!(!known.is_empty(), "inputs/{name} is empty");

@@ -77,7 +77,7 @@ def serve(root: Path, pair: Pair, folder: Path) -> Iterator[int]:
             _wait_for(port, process, folder / "log")
             yield port
         finally:
-            process.terminate()
+            process.kill()  # a graceful end would wait for connections
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

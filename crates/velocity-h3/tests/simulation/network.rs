@@ -27,11 +27,13 @@ impl Faults {
     }
 }
 
-/// The datagrams on their way: when they arrive, in which order they were sent, and at which end.
+/// A datagram on its way: when it arrives, as which of all that were sent, and at which end.
+type UnderWay = (Instant, u64, usize, Vec<u8>);
+
 pub struct Network {
     random: Random,
     faults: Faults,
-    under_way: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     sent: u64,
 }
 
