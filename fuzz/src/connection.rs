@@ -193,7 +193,7 @@ impl Drive {
     }
 
     fn finish(&mut self, stream: StreamId) {
-        if stream % 4 == 0 && self.finished.insert(stream) {
+        if stream.is_multiple_of(4) && self.finished.insert(stream) {
             self.connection.finished(stream);
         }
     }
@@ -222,7 +222,7 @@ impl Drive {
     }
 
     fn request(&mut self, stream: StreamId, input: &mut Input<'_>) {
-        if stream % 4 != 0 || self.told.contains_key(&stream) || self.ended.contains(&stream) {
+        if !stream.is_multiple_of(4) || self.told.contains_key(&stream) || self.ended.contains(&stream) {
             return;
         }
         const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "CONNECT"];

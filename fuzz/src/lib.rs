@@ -24,8 +24,11 @@ pub use tls::client_hello;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
+/// What is done with an input.
+pub type Target = fn(&[u8]);
+
 /// Every target, by the name of its binary.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("frames", frames),
     ("settings", settings),
     ("qpack_encoder_stream", qpack_encoder_stream),
