@@ -34,7 +34,7 @@ const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
 /// How many seeds a usual run tries.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 1500;
 /// Longer than anything takes that comes to an end, on the slowest network there is.
 const LIMIT: Duration = Duration::from_secs(600);
 
