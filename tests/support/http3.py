@@ -23,6 +23,7 @@ Library = Literal["aioquic", "qh3"]
 T = TypeVar("T")
 
 TIMEOUT = 20.0
+_REQUEST_CANCELLED = 0x10C
 
 
 def run(conversation: Coroutine[Any, Any, T], timeout: float = TIMEOUT) -> T:
@@ -44,6 +45,8 @@ class Http3:
         self._protocol = protocol
         self._http = importlib.import_module(f"{library}.h3.connection").H3Connection(protocol._quic)
         self._done: dict[int, asyncio.Future[None]] = {}
+        self._given_up: set[int] = set()
+        self._news = asyncio.Event()
         self._head_bytes = 0
         encode = self._http._encode_headers
 
@@ -129,6 +132,18 @@ class Http3:
         await self.finish(stream)
         return self.answers[stream]
 
+    def cancel(self, stream: int) -> None:
+        """Give up on a response (RFC 9114 section 4.1.1)."""
+        self._given_up.add(stream)
+        self._protocol._quic.stop_stream(stream, _REQUEST_CANCELLED)
+        self._protocol.transmit()
+
+    async def begun(self, stream: int) -> None:
+        """Wait for the first bytes of a body."""
+        while not self.answers[stream].body:
+            self._news.clear()
+            await self._news.wait()
+
     def head_bytes(self) -> int:
         """The length of the last request head, as QPACK encoded it."""
         return self._head_bytes
@@ -147,7 +162,7 @@ class Http3:
             self.stopped[event.stream_id] = event.error_code
         elif isinstance(event, self._quic_events.StreamReset):
             done = self._done[event.stream_id]
-            if not done.done():
+            if event.stream_id not in self._given_up and not done.done():
                 done.set_exception(ConnectionError(f"stream {event.stream_id} was reset"))
         for item in self._http.handle_event(event):
             if isinstance(item, self._events.HeadersReceived):
@@ -158,6 +173,7 @@ class Http3:
                 self.answers[item.stream_id].body += item.data
             if getattr(item, "stream_ended", False) and not self._done[item.stream_id].done():
                 self._done[item.stream_id].set_result(None)
+        self._news.set()
         self.on_progress()
 
 

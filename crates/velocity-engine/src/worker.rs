@@ -29,6 +29,9 @@ use crate::snapshot::Snapshot;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// What may be on its way before anything is acknowledged, in bytes: 32 packets, as quic-go and the large sites have it.
+/// RFC 9002 section 7.2 recommends ten, into which the flight of a hybrid handshake does not fit.
+const INITIAL_WINDOW: u64 = 32 * 1200;
 /// UDP payload that path MTU discovery tries for by default: Ethernet without tunnels.
 const DEFAULT_DATAGRAM: u16 = 1452;
 /// How long connections that are told to end at once may take to say so.
@@ -142,6 +145,8 @@ fn quic_config(listening: Listener, limits: &Limits) -> Result<(Arc<ServerConfig
 
 fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM));
     transport
@@ -153,7 +158,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
-        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+        .congestion_controller_factory(Arc::new(congestion));
     transport
 }
 

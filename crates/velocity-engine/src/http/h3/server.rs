@@ -292,6 +292,10 @@ impl Open {
             {
                 inbox.fail(reason);
             }
+            if read == Read::Reset && self.exchanges.find(id).is_none() {
+                // RFC 9114 section 4.1: there was no request yet, so nothing else would end our side of the stream.
+                self.link.cancel(id, code(Code::RequestIncomplete), cx);
+            }
             if read != Read::More {
                 return;
             }
