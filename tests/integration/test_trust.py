@@ -17,13 +17,17 @@ from support import certificates, http3
 from support.authority import Authority, Issued
 from support.http1 import Http1
 from support.http3 import Http3
+from support.impostor import Impostor
 from support.server import Server, velocity
 from support.site import noise
+from velocity import _core
+from velocity.errors import ConnectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.clients import Protocol
     from support.site import Site
 
 
@@ -268,8 +272,6 @@ def test_draining(tmp_path: Path, get: Get) -> None:
 
 
 def test_the_directive_on_the_control_stream(site: Site) -> None:
-    from velocity import _core
-
     with Server(site.root, "--alpn", "h3", "--fallback-host", "b.example", "--fallback-port", "8443") as running:
         connection = _core.Connection("localhost", running.port, protocols=["velocity/1", "h3"], insecure=True)
         try:
@@ -350,19 +352,15 @@ def test_a_host_that_spoke_velocity_before(site: Site, authority: Authority, iss
 
 def test_a_server_that_claims_velocity_with_a_classical_certificate(tmp_path: Path, get: Get) -> None:
     """An attacker who can forge ECDSA, and nothing else, in the place of the server (qh3 plays it)."""
-    from support.impostor import Impostor
-
     pair = certificates.make(tmp_path / "forged")
     with Impostor(pair, "velocity/1") as port:
-        from velocity import _core
-        from velocity.errors import ConnectError
-
-        for protocols in (["velocity/1", "h3"], ["velocity/1"]):
+        both: list[Protocol] = ["velocity/1", "h3"]
+        for protocols in (both, both[:1]):
             with pytest.raises(ConnectError) as caught:
                 _core.Connection("localhost", port, protocols=protocols, ca_file=str(pair.cert))
             assert caught.value.code in {"CERT_PQ_VALIDATION_FAILED", "HANDSHAKE_FAILED"}, caught.value
         with pytest.raises(ConnectError) as caught:
-            _core.Connection("localhost", port, protocols=["velocity/1", "h3"], insecure=True)
+            _core.Connection("localhost", port, protocols=both, insecure=True)
         assert caught.value.code == "CERT_PQ_VALIDATION_FAILED"
         assert caught.value.details["cause"] == "missing_extension"
 

@@ -6,7 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-from qh3.asyncio import QuicConnectionProtocol, serve
+from qh3.asyncio.protocol import QuicConnectionProtocol
+from qh3.asyncio.server import serve
 from qh3.quic.configuration import QuicConfiguration
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Impostor:
     def _run(self) -> None:
         async def start() -> None:
             self._server = server = await serve("127.0.0.1", 0, configuration=self._configuration, create_protocol=Deaf)
+            assert server._transport is not None
             self._port = server._transport.get_extra_info("sockname")[1]
             self._up.set()
 
         self._loop.run_until_complete(start())
         self._loop.run_forever()
-        self._server.close()
+        self._server.close()  # type: ignore[no-untyped-call]
         self._loop.run_until_complete(asyncio.sleep(0.1))  # lets the transport close

@@ -45,8 +45,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Announce a start, and return the lines."""
 
     def announced(addresses: list[str], names: list[str], **changes: Any) -> list[str]:
-        monkeypatch.setattr(_core, "certificate_facts", lambda _: facts)
         facts = {"sha256": "ab", "names": names, "ml_dsa_level": changes.pop("level", "ML-DSA-65")}
+        monkeypatch.setattr(_core, "certificate_facts", lambda _: facts)
         lines: list[str] = []
         announce(started(**changes), addresses, lines.append)
         return lines
