@@ -17,7 +17,7 @@ from velocity.cli import guarded, style
 
 __all__ = ["VERBS", "build", "dispatch", "run"]
 
-VERBS = ("serve", "client", "cert", "ca")
+VERBS = ("serve", "config", "client", "cert", "ca")
 
 
 def build(verbs: tuple[str, ...] = VERBS) -> typer.Typer:

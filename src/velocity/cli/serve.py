@@ -15,6 +15,7 @@ Examples:
   velocity serve --root public --self-signed
   velocity serve --root public --cert fullchain.pem --key privkey.pem --listen :443
   velocity serve --self-signed --profile secure --listings -v
+  velocity serve --config serve.simple.yaml --edge-config edge.yaml
 """
 _SERVER = "Server"
 _FILES = "Files"
@@ -37,6 +38,13 @@ def _flag(name: str, help_: str, panel: str, default: str = "", **more: Any) -> 
 
 def serve(
     context: typer.Context,
+    config: Annotated[
+        str | None,
+        _flag("--config", "Configuration file.", _SERVER, "./serve.simple.yaml, /etc/velocity", metavar="FILE"),
+    ] = None,
+    edge_config: Annotated[
+        str | None, _flag("--edge-config", "Routes, filters and middlewares.", _SERVER, metavar="FILE")
+    ] = None,
     root: Annotated[
         str | None, _flag("--root", "Folder to serve.", _FILES, "the current folder", metavar="DIR")
     ] = None,
@@ -127,9 +135,10 @@ def serve(
 ) -> int:
     """Serve a folder over HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.
 
-    Every flag can also be set in the environment: --max-sessions is VELOCITY_MAX_SESSIONS. A flag wins.
+    Every flag can also be set in the environment: --max-sessions is VELOCITY_MAX_SESSIONS. A flag wins over the
+    variable, and that over the configuration file.
     """
-    from velocity.cli import warm
+    from velocity.cli import layers, warm
     from velocity.config.options import ServeOptions
     from velocity.server import launch
 
@@ -158,8 +167,21 @@ def serve(
         "max_datagram_size": max_datagram_size,
         "access_log": access_log,
     }
+    if config is not None or edge_config is not None or (root is None and layers.discoverable()):
+        return _serve_configured(context, config, edge_config)
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
     prepared = launch.prepare(options, runtime)
     warm.remember(context.obj, prepared)
     return launch.run(prepared, style.note)
+
+
+def _serve_configured(context: typer.Context, config: str | None, edge_config: str | None) -> int:
+    """Serve what configuration files say."""
+    from velocity.cli import layers
+    from velocity.server import configured, launch
+
+    parameters = context.params
+    runtime = launch.Runtime.check(parameters["log_format"], parameters["verbose"], parameters["grace_period"])
+    given = layers.given(context)
+    return configured.run(configured.Request(*layers.files(config, edge_config, given), given, runtime), style.note)

@@ -61,7 +61,9 @@ def _sources(launch: Launch) -> dict[str, tuple[int, ...]]:
         for entry in os.scandir(os.path.join(package, part))  # noqa: PTH118
         if entry.name.endswith(".py")
     ]
-    return {path: _stamp(path) for path in (*code, *launch.certificate_files)}
+    # A configuration that appears where one is looked for takes the place of what flags alone say.
+    found = ("serve.simple.yaml", "/etc/velocity/serve.simple.yaml")
+    return {path: _stamp(path) for path in (*code, *found, *launch.certificate_files)}
 
 
 def _sealed(content: bytes) -> bytes:

@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_ALPN",
     "DEFAULT_LISTEN",
     "BadValueError",
+    "closest",
     "parse_alpn",
     "parse_domain",
     "parse_listen",
@@ -47,7 +48,8 @@ class BadValueError(ValueError):
         self.hint = hint
 
 
-def _closest(word: str, known: tuple[str, ...]) -> str:
+def closest(word: str, known: tuple[str, ...]) -> str:
+    """A hint for a word that is none of those that are known."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
@@ -92,7 +94,7 @@ def parse_alpn(value: str | list[str] | tuple[str, ...]) -> tuple[Alpn, ...]:
     for word in filter(None, (word.strip().lower() for word in words)):
         name = _ALPN_ALIASES.get(word, word)
         if name not in DEFAULT_ALPN:
-            raise BadValueError(f"unknown protocol {word!r}", _closest(word, DEFAULT_ALPN))
+            raise BadValueError(f"unknown protocol {word!r}", closest(word, DEFAULT_ALPN))
         if name in names:
             raise BadValueError(f"{name} is named twice", "name each protocol once, preferred first")
         names.append(name)
@@ -113,7 +115,7 @@ def parse_profile(text: str) -> Profile:
             return profile
     if word in _PROFILE_ALIASES:
         return _PROFILE_ALIASES[word]
-    raise BadValueError(f"unknown profile {text!r}", _closest(word, (*_PROFILES, *_PROFILE_ALIASES)))
+    raise BadValueError(f"unknown profile {text!r}", closest(word, (*_PROFILES, *_PROFILE_ALIASES)))
 
 
 def parse_domain(text: str) -> str:

@@ -2,7 +2,8 @@
 
 SIGTERM and SIGINT are blocked before the first worker thread exists, so that every thread inherits
 the mask and the signals wait here, where they are taken one at a time: the first drains, the second
-ends at once. Nothing polls while the server runs.
+ends at once. Where there are configuration files, SIGHUP has them read again. Nothing polls while the
+server runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from velocity.telemetry import logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from velocity.server.reload import Reloader
+
 __all__ = ["serve"]
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
@@ -24,13 +27,16 @@ _TURN = 0.05
 """Seconds between looks at a draining engine."""
 
 
-def serve(plan: str, grace: float | None, on_start: Callable[[list[str]], None]) -> int:
+def serve(
+    plan: str, grace: float | None, on_start: Callable[[list[str]], None], reloader: Reloader | None = None
+) -> int:
     """Serve a Plan until a signal says otherwise.
 
     Args:
         plan: canonical JSON.
         grace: seconds that requests in flight may take after the first signal; None is for ever.
         on_start: called with the bound addresses once the server accepts connections.
+        reloader: follows the configuration files, where there are any.
 
     Returns:
         The exit code: 0 after a graceful stop, 128 plus the signal's number after a second one.
@@ -39,13 +45,22 @@ def serve(plan: str, grace: float | None, on_start: Callable[[list[str]], None])
         ConfigError: the Plan is not valid.
         StartError: the server could not start.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    awaited = _STOP if reloader is None else _STOP | {signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     engine = _core.Engine(plan)
     try:
         on_start(engine.addresses)
-        signal.sigwait(_STOP)
+        if reloader is not None:
+            reloader.start(engine)
+        while signal.sigwait(awaited) == signal.SIGHUP:
+            if reloader is not None:
+                reloader.hangup()
+        if reloader is not None:
+            reloader.stop()
         return _drain(engine, grace)
     finally:
+        if reloader is not None:
+            reloader.stop()
         engine.abort()
         logs.flush()
 

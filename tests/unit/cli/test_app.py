@@ -19,6 +19,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 VERBS = [
     ["serve"],
+    *(["config", verb] for verb in ("lint", "show", "diff", "fmt", "init", "schema")),
     ["client", "get"],
     ["client", "probe"],
     *(["cert", verb] for verb in ("issue", "request", "hybridize", "inspect", "verify")),
@@ -32,7 +33,7 @@ def test_every_verb_is_listed_here() -> None:
     assert found - {("version",)} == {tuple(verb) for verb in VERBS}
 
 
-@pytest.mark.parametrize("group", [[], ["client"], ["cert"], ["ca"]], ids=" ".join)
+@pytest.mark.parametrize("group", [[], ["config"], ["client"], ["cert"], ["ca"]], ids=" ".join)
 def test_a_group_alone_shows_its_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(group) == 2
     said = capsys.readouterr().err

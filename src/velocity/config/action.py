@@ -1,0 +1,274 @@
+"""Routes as configuration files have them: which requests, and what answers.
+
+Three ways to write one are one model:
+
+    {path: /healthz, methods: [GET], kind: static, status: 200, body: ok}
+    {match: {path: /healthz, methods: [GET]}, action: {type: static, status: 200, body: ok}}
+    {path: /healthz, text: ok}
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
+
+from velocity.config.middleware import HeaderRules, Middleware, RateLimitRule, WafRules
+from velocity.config.section import (
+    ONE_OR_MORE,
+    Also,
+    Bytes,
+    Duration,
+    FieldValue,
+    FileName,
+    Hosts,
+    Method,
+    PathText,
+    Pattern,
+    Section,
+    Status,
+    Strings,
+    Upstream,
+)
+from velocity.config.values import BadValueError, closest
+
+__all__ = [
+    "KINDS",
+    "RENAMED",
+    "SHORT",
+    "FilesRoute",
+    "JsonRoute",
+    "Policies",
+    "ProxyRoute",
+    "ProxyTimeouts",
+    "RedirectRoute",
+    "Retries",
+    "Rewrites",
+    "Route",
+    "RouteBase",
+    "StaticFileRoute",
+    "StaticRoute",
+    "TemplateRoute",
+    "TextRoute",
+    "UpstreamOptions",
+]
+
+
+class ProxyTimeouts(Section):
+    """How long an upstream may take."""
+
+    connect: Duration | None = None
+    response: Duration | None = None
+    """To the response head."""
+    idle: Duration | None = None
+    """Between two bytes of a body."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> ProxyTimeouts:
+        for name in ("connect", "response", "idle"):
+            if getattr(self, name) == 0:
+                raise BadValueError(f"a timeout of 0 for {name} would refuse every request", "leave it out, or wait")
+        return self
+
+
+class Retries(Section):
+    """When a request is tried again, on another connection or upstream."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)] = 0
+
+
+def _attempts(value: Any) -> Any:
+    """A number alone is that of attempts."""
+    return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Rewrites(Section):
+    """Header fields of what is passed on, and of what comes back."""
+
+    request: HeaderRules | None = None
+    response: HeaderRules | None = None
+
+
+class UpstreamOptions(Section):
+    """How requests are passed on."""
+
+    upstream: Annotated[tuple[Upstream, ...], ONE_OR_MORE, Field(min_length=1)]
+    """One or several."""
+    preserve_host: bool = False
+    strip_prefix: bool | PathText = False
+    """`true` for the path of the route, or what to cut."""
+    streaming: bool = True
+    retries: Annotated[Retries, Also(_attempts, {"type": "integer"})] = Retries()
+    timeouts: ProxyTimeouts = ProxyTimeouts()
+    headers: Rewrites = Rewrites()
+
+
+class Policies(Section):
+    """What happens to requests on the way, beyond what the whole server does."""
+
+    rate_limit: RateLimitRule | None = None
+    waf: WafRules | bool | None = None
+    """`false` takes the WAF of the server away."""
+    middlewares: tuple[str | Middleware, ...] = ()
+    """Names of middlewares of this file, or middlewares."""
+    skip: Strings = ()
+    """Names of what does not apply here: of middlewares, `rate_limit`, `waf`, `security_headers`."""
+
+
+class RouteBase(Policies):
+    """What every route has."""
+
+    path: Pattern
+    methods: Annotated[tuple[Method, ...], ONE_OR_MORE] = ()
+    hostname: Hosts = ()
+    """None for every site."""
+
+
+class JsonRoute(RouteBase):
+    """JSON, in which every text is a template."""
+
+    kind: Literal["json"]
+    status: Status = 200
+    body: JsonValue = None
+
+
+class TextRoute(RouteBase):
+    """Text, as it is."""
+
+    kind: Literal["text"]
+    status: Status = 200
+    body: str = ""
+    content_type: FieldValue = "text/plain; charset=utf-8"
+
+
+class StaticRoute(RouteBase):
+    """A fixed answer."""
+
+    kind: Literal["static"]
+    status: Status = 200
+    body: str = ""
+    content_type: FieldValue = "text/plain; charset=utf-8"
+
+
+class TemplateRoute(RouteBase):
+    """A page from a template."""
+
+    kind: Literal["template"]
+    name: FileName
+    """Of a file in `templates_dir`."""
+    status: Status = 200
+    content_type: FieldValue | None = None
+
+
+class StaticFileRoute(RouteBase):
+    """One file."""
+
+    kind: Literal["static_file"]
+    file: FileName
+    status: Status = 200
+    content_type: FieldValue | None = None
+
+
+class FilesRoute(RouteBase):
+    """A folder."""
+
+    kind: Literal["files"]
+    root: FileName
+    index: Strings = ("index.html",)
+    listings: bool = False
+    cache_control: FieldValue | None = None
+    dotfiles: bool = False
+    compress: bool = True
+    strip_prefix: bool | PathText = True
+    hot_cache: Bytes = 64 << 20
+
+
+class RedirectRoute(RouteBase):
+    """Another address."""
+
+    kind: Literal["redirect"]
+    to: FieldValue
+    """A template: `https://{{ host }}/new`."""
+    status: Literal[301, 302, 303, 307, 308] = 308
+
+
+class ProxyRoute(RouteBase, UpstreamOptions):
+    """Another server."""
+
+    kind: Literal["proxy"]
+
+
+KINDS = ("json", "text", "static", "template", "static_file", "files", "redirect", "proxy")
+
+SHORT = {
+    "json": ("json", "body"),
+    "text": ("text", "body"),
+    "template": ("template", "name"),
+    "file": ("static_file", "file"),
+    "root": ("files", "root"),
+    "redirect": ("redirect", "to"),
+    "proxy": ("proxy", "upstream"),
+    "upstream": ("proxy", "upstream"),
+}
+"""By key: the kind of route it stands for, and the key of that kind which has its value."""
+
+RENAMED = {
+    "static_file": {"path": "file"},
+    "redirect": {"location": "to"},
+    "proxy": {"upstreams": "upstream"},
+    "template": {"template": "name"},
+}
+"""By kind: what a key may also be called."""
+
+
+def _one_form(value: Any) -> Any:
+    """A route as `{path, methods, kind, ...}`, however it was written."""
+    if not isinstance(value, dict):
+        return value
+    value = _from_match(value) if "match" in value or "action" in value else dict(value)
+    kind = value.get("kind")
+    if kind is None:
+        found = [key for key in SHORT if key in value]
+        if len(found) != 1:
+            raise BadValueError(
+                "what should answer is not said" if not found else f"{' and '.join(found)} exclude each other",
+                f"set kind to one of {', '.join(KINDS)}",
+            )
+        kind, name = SHORT[found[0]]
+        value["kind"] = kind
+        value[name] = value.pop(found[0])
+    elif kind not in KINDS:
+        raise BadValueError(f"unknown kind {str(kind)[:40]!r}", closest(str(kind), KINDS))
+    for other, name in RENAMED.get(kind, {}).items():
+        if other in value and other != "path" and name not in value:
+            value[name] = value.pop(other)
+    return value
+
+
+def _from_match(value: dict[str, Any]) -> dict[str, Any]:
+    match, action = value.get("match"), value.get("action")
+    if not isinstance(match, dict) or not isinstance(action, dict):
+        raise BadValueError(
+            "match and action belong together, and both are blocks",
+            "match: {path: /healthz}, action: {type: static, body: ok}",
+        )
+    rest = {key: item for key, item in value.items() if key not in ("match", "action")}
+    flat = {**match, **{("kind" if key == "type" else key): item for key, item in action.items()}}
+    # static_file in this form has the path of the file within action
+    if "path" in action:
+        if "file" in flat or action.get("type") != "static_file":
+            raise BadValueError("the path of a request belongs to match", "move it there")
+        flat |= {"path": match.get("path"), "file": action["path"]}
+    for key in rest:
+        if key in flat:
+            raise BadValueError(f"{key} is there twice", "say it once")
+    return {**flat, **rest}
+
+
+Route = Annotated[
+    Annotated[
+        JsonRoute | TextRoute | StaticRoute | TemplateRoute | StaticFileRoute | FilesRoute | RedirectRoute | ProxyRoute,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_one_form),
+]
