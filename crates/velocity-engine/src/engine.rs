@@ -34,7 +34,7 @@ pub struct Engine {
 impl Engine {
     /// Build the snapshot, bind every listener, start the workers. Nothing is left behind on error.
     pub fn start(plan: Plan) -> Result<Self> {
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan)?));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan, None)?));
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = plan.workers.unwrap_or(cpus).clamp(1, MAX_WORKERS);
         let bound = plan.listeners.iter().map(|listener| {
@@ -94,7 +94,8 @@ impl Engine {
                     .hint("restart the server to listen elsewhere"),
             );
         }
-        self.snapshot.store(Arc::new(Snapshot::new(plan)?));
+        let snapshot = Snapshot::new(plan, Some(&self.snapshot.load()))?;
+        self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
@@ -120,6 +121,15 @@ impl Engine {
     fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Find out whether a Plan could be served, short of listening.
+///
+/// # Errors
+///
+/// Whatever [`Engine::start`] would say of certificates, folders, templates and patterns.
+pub fn check(plan: &Plan) -> Result<()> {
+    Snapshot::new(plan, None).map(drop)
 }
 
 impl Drop for Engine {
