@@ -40,6 +40,18 @@ def log(
 def flush_logs() -> None:
     """Wait until every record so far is written."""
 
+def check(plan: str) -> None:
+    """Find out whether a Plan could be served, short of listening.
+
+    Args:
+        plan: canonical JSON as `velocity.config.Plan.to_json()` writes it.
+
+    Raises:
+        velocity.errors.ConfigError: the Plan is not valid, or what it says cannot be: `TEMPLATE_INVALID`,
+            `TEMPLATE_MISSING`, `WAF_RULE_INVALID`, `ROUTE_INVALID`, `HEADER_INVALID`, `NETWORK_INVALID` and others.
+        velocity.errors.StartError: a certificate, folder or file that it names cannot be read.
+    """
+
 def certificate_facts(chain_file: str) -> dict[str, Any]:
     """Facts of the first certificate in a PEM file, without importing `cryptography`.
 
@@ -84,7 +96,11 @@ class Engine:
         """End every connection now. Returns when the workers are gone."""
 
     def counters(self) -> dict[str, int]:
-        """`{"connections_open", "connections_total", "requests_in_flight", "requests_total"}`."""
+        """By name, each from the start.
+
+        `connections_open`, `connections_total`, `requests_in_flight`, `requests_total`, `rate_limited_total`, and
+        `waf_hits_GROUP_total` for the groups `sqli`, `xss`, `traversal`, `command`, `scanner` and `custom`.
+        """
 
 @final
 class Connection:
