@@ -86,7 +86,7 @@ class Engine:
         self._reader.start()
         said = self._ask(plan)
         if "port" not in said:
-            self.process.kill()
+            self.end()
             raise AssertionError(f"the engine did not start: {said}")
         self.port: int = said["port"]
 
@@ -104,8 +104,9 @@ class Engine:
             self.process.stdin.close()
         self.process.wait(_TIMEOUT)
         self._reader.join(_TIMEOUT)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
         said = "".join(self._log)
         check_talk(said)
         return said
@@ -124,7 +125,8 @@ class Engine:
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
     def _ask(self, line: str) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         said: dict[str, Any] = json.loads(self.process.stdout.readline() or "{}")
