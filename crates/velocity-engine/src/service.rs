@@ -67,10 +67,16 @@ impl Service {
         let head_only = parts.method == Method::HEAD;
 
         let found = if parts.method == Method::CONNECT {
-            Err(plain(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n"))
+            Err(Box::new(plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "CONNECT is not served here\n",
+            )))
         } else if !has_one_host(&parts) {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
-            Err(plain(StatusCode::BAD_REQUEST, "there must be one Host field\n"))
+            Err(Box::new(plain(
+                StatusCode::BAD_REQUEST,
+                "there must be one Host field\n",
+            )))
         } else {
             find(&snapshot, without_port(&host), &parts)
         };
@@ -82,7 +88,7 @@ impl Service {
             found.as_ref().ok().map(|found| found.route),
         );
         let (mut response, own) = match found {
-            Err(refusal) => (refusal, Own::default()),
+            Err(refusal) => (*refusal, Own::default()),
             Ok(found) => {
                 let pages = &found.site.error_pages;
                 let setting = self.setting(&snapshot, &found, peer, &parts, without_port(&host));
@@ -161,21 +167,26 @@ struct Found<'s> {
 }
 
 /// Find the route, or the answer to a request that has none.
-fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'s>, Response> {
+fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'s>, Box<Response>> {
     let Some((place, site)) = snapshot
         .router
         .site(host)
         .and_then(|place| Some((place, snapshot.sites.get(place)?)))
     else {
-        return Err(plain(
+        return Err(Box::new(plain(
             StatusCode::MISDIRECTED_REQUEST,
             "this server does not serve that host\n",
-        ));
+        )));
+    };
+    let refuse = |status, text| {
+        let mut response = plain(status, text);
+        site.error_pages.apply(&mut response);
+        Box::new(response)
     };
     let path = match RequestPath::parse(parts.uri.path()) {
         Ok(path) => path,
-        Err(Refusal::Malformed) => return Err(plain(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
-        Err(Refusal::TooLong) => return Err(plain(StatusCode::URI_TOO_LONG, "this path is too long\n")),
+        Err(Refusal::Malformed) => return Err(refuse(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
+        Err(Refusal::TooLong) => return Err(refuse(StatusCode::URI_TOO_LONG, "this path is too long\n")),
     };
     let route = |method: &Method| match snapshot.router.route(place, &path, method) {
         Outcome::Found(at, params) => Ok(Found {
@@ -192,17 +203,13 @@ fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'
     {
         return Ok(found);
     }
-    route(&parts.method).map_err(|outcome| {
-        let mut response = match outcome {
-            Outcome::Method(allowed) => {
-                let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not served here\n");
-                response.headers_mut().insert(ALLOW, allowed.allow());
-                response
-            }
-            Outcome::Found(..) | Outcome::Missing => plain(StatusCode::NOT_FOUND, "not found\n"),
-        };
-        site.error_pages.apply(&mut response);
-        response
+    route(&parts.method).map_err(|outcome| match outcome {
+        Outcome::Method(allowed) => {
+            let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "this method is not served here\n");
+            response.headers_mut().insert(ALLOW, allowed.allow());
+            response
+        }
+        Outcome::Found(..) | Outcome::Missing => refuse(StatusCode::NOT_FOUND, "not found\n"),
     })
 }
 

@@ -94,11 +94,11 @@ impl Headers {
             let value = match value {
                 Value::Constant(value) => Some(value.clone()),
                 Value::Open(text) => {
-                    let known = known.get_or_insert_with(|| {
+                    let make = || {
                         let headers = self.pairs().any(|(_, _, value)| wants_headers(value));
                         variables(call, headers, &[])
-                    });
-                    let text = text.render(call.templates, known);
+                    };
+                    let text = text.render(call, || known.get_or_insert_with(make).clone());
                     text.and_then(|text| HeaderValue::try_from(text.into_owned()).ok())
                 }
             };
@@ -153,6 +153,6 @@ fn value(name: &str, text: &str, place: &str, templates: &mut Templates) -> Resu
                 format!("{text:?} cannot be the value of {name}"),
             )),
         },
-        open @ Text::Template(_) => Ok(Value::Open(open)),
+        open => Ok(Value::Open(open)),
     }
 }

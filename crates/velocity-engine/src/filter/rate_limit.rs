@@ -222,13 +222,19 @@ impl RateLimit {
         status.extend_from_slice(number.format(reset).as_bytes());
         extra.append(POLICY, self.policy.clone());
         if let Ok(status) = HeaderValue::from_maybe_shared(bytes::Bytes::from(status)) {
-            extra.append(STATUS, status);
+            extra.append(STATUS, passing(status));
         }
         // What was there before the draft had fields of one item each; of several limits the last one shows.
         extra.insert(LIMIT, self.limit.clone());
-        extra.insert(REMAINING, HeaderValue::from(standing.remaining));
-        extra.insert(RESET, HeaderValue::from(reset));
+        extra.insert(REMAINING, passing(HeaderValue::from(standing.remaining)));
+        extra.insert(RESET, passing(HeaderValue::from(reset)));
     }
+}
+
+/// A value that will not come again: HPACK and QPACK need not remember it for the connection.
+fn passing(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -14,7 +14,17 @@ pub async fn with_call<T>(parts: &Parts, act: impl AsyncFnOnce(Call<'_>) -> T) -
 }
 
 pub async fn with_templates<T>(parts: &Parts, templates: &Templates, act: impl AsyncFnOnce(Call<'_>) -> T) -> T {
-    let (params, route, metrics) = (Params::default(), Arc::from("routes[0]"), Metrics::default());
+    with_params(parts, templates, &[], act).await
+}
+
+pub async fn with_params<T>(
+    parts: &Parts,
+    templates: &Templates,
+    params: &[(&str, &str)],
+    act: impl AsyncFnOnce(Call<'_>) -> T,
+) -> T {
+    let pairs = params.iter().map(|(name, value)| (Arc::from(*name), value.to_string()));
+    let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
     let setting = Setting {
         host: "host.example",
         client: "192.0.2.1".parse().unwrap(),

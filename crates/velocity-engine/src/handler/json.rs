@@ -17,6 +17,8 @@ pub struct Json {
     status: StatusCode,
     pieces: Vec<Piece>,
     wants_headers: bool,
+    /// Of what is written already.
+    len: usize,
 }
 
 enum Piece {
@@ -35,22 +37,27 @@ impl Json {
             Piece::Written(_) => false,
             Piece::Open(text) => text.wants_headers(),
         });
+        let written = pieces.iter().map(|piece| match piece {
+            Piece::Written(json) => json.len(),
+            Piece::Open(_) => 0,
+        });
         Ok(Self {
             status,
+            len: written.sum(),
             pieces,
             wants_headers,
         })
     }
 
     pub fn respond(&self, call: &Call<'_>) -> Response {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(self.len + 128);
         let mut known = None;
         for piece in &self.pieces {
             match piece {
                 Piece::Written(json) => out.extend_from_slice(json.as_bytes()),
                 Piece::Open(text) => {
-                    let known = known.get_or_insert_with(|| variables(call, self.wants_headers, &[]));
-                    let Some(text) = text.render(call.templates, known) else {
+                    let make = || variables(call, self.wants_headers, &[]);
+                    let Some(text) = text.render(call, || known.get_or_insert_with(make).clone()) else {
                         return failed();
                     };
                     // Writing to a Vec cannot fail.
@@ -73,7 +80,7 @@ fn write(value: &Value, place: &str, templates: &mut Templates, pieces: &mut Vec
     match value {
         Value::String(text) => match Text::new(text, place, templates)? {
             Text::Constant(text) => push(pieces, &Value::String(text).to_string()),
-            open @ Text::Template(_) => pieces.push(Piece::Open(open)),
+            open => pieces.push(Piece::Open(open)),
         },
         Value::Array(values) => {
             push(pieces, "[");

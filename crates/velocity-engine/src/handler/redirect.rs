@@ -44,11 +44,8 @@ impl Redirect {
     }
 
     pub fn respond(&self, call: &Call<'_>) -> Response {
-        let known = match self.location.constant() {
-            Some(_) => minijinja::Value::UNDEFINED,
-            None => variables(call, self.location.wants_headers(), &[]),
-        };
-        let Some(location) = self.location.render(call.templates, &known) else {
+        let known = || variables(call, self.location.wants_headers(), &[]);
+        let Some(location) = self.location.render(call, known) else {
             return failed();
         };
         let mut location = utf8_percent_encode(&location, UNSAFE).to_string();

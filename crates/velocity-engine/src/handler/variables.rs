@@ -4,6 +4,7 @@
 //! `query.NAME`; `form.NAME`. `method`, `path`, `host`, `scheme` and `client` are there without `request.` as well,
 //! where no parameter has the name. Everything is made when it is asked for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,16 +43,32 @@ pub fn variables(call: &Call<'_>, headers: bool, form: &[(String, String)]) -> V
     })
 }
 
+/// What is known of every request by a name of its own.
+pub fn basic<'a>(call: &Call<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let (method, uri) = (&call.parts.method, &call.parts.uri);
+    known(name, method, uri, call.host, call.client)
+}
+
+/// The first of a name in a query.
+pub fn query<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = form_urlencoded::parse(text.as_bytes());
+    pairs.find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+fn known<'a>(name: &str, method: &'a Method, uri: &'a Uri, host: &'a str, client: IpAddr) -> Option<Cow<'a, str>> {
+    Some(match name {
+        "method" => method.as_str().into(),
+        "path" => uri.path().into(),
+        "host" => host.into(),
+        "scheme" => "https".into(),
+        "client" => client.to_string().into(),
+        _ => return None,
+    })
+}
+
 impl Variables {
     fn basic(&self, name: &str) -> Option<Value> {
-        Some(match name {
-            "method" => Value::from(self.method.as_str()),
-            "path" => Value::from(self.uri.path()),
-            "host" => Value::from(&*self.host),
-            "scheme" => Value::from("https"),
-            "client" => Value::from(self.client.to_string()),
-            _ => return None,
-        })
+        known(name, &self.method, &self.uri, &self.host, self.client).map(|text| Value::from(text.as_ref()))
     }
 
     fn query(&self) -> &str {
@@ -124,9 +141,7 @@ impl Object for Query {
     }
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
-        form_urlencoded::parse(self.0.query().as_bytes())
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| Value::from(value.as_ref()))
+        query(self.0.query(), name).map(|value| Value::from(value.as_ref()))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

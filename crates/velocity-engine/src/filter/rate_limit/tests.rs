@@ -68,6 +68,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
     /// Where times are rounded, nothing too much is let in, and hardly anything too little.
     #[test]
     fn large_limits_hold(step in 1..40u64, window in 100_000..1_000_000u64) {
