@@ -57,6 +57,8 @@ class Http3:
 
         self._http._encode_headers = measured
         self.answers: dict[int, Answer] = {}
+        self.interim: dict[int, list[tuple[str, str]]] = {}
+        """Fields of what came before an answer (RFC 9114 section 4.1), status included."""
         self.stopped: dict[int, int] = {}
         """Streams of which the server wanted no more, and the code it gave."""
         self.closed: Any = None
@@ -164,8 +166,12 @@ class Http3:
             done = self._done[event.stream_id]
             if event.stream_id not in self._given_up and not done.done():
                 done.set_exception(ConnectionError(f"stream {event.stream_id} was reset"))
+        interim = getattr(self._events, "InformationalHeadersReceived", ())
         for item in self._http.handle_event(event):
-            if isinstance(item, self._events.HeadersReceived):
+            if isinstance(item, interim):
+                fields = [(k.decode(), v.decode("latin-1")) for k, v in item.headers]
+                self.interim.setdefault(item.stream_id, []).extend(fields)
+            elif isinstance(item, self._events.HeadersReceived):
                 answer = self.answers[item.stream_id]
                 answer.fields += [(k.decode(), v.decode("latin-1")) for k, v in item.headers]
                 answer.status = int(answer[":status"])
