@@ -13,6 +13,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?= python3
 SITE ?= examples/site
 LISTEN ?= 0.0.0.0:4433
+FUZZ_SECONDS ?= 60
 
 BIN := .venv/bin
 UV_VERSION := 0.13.8
@@ -35,7 +36,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nVariables: PYTHON=%s SITE=%s LISTEN=%s\n' '$(PYTHON)' '$(SITE)' '$(LISTEN)'
+	@printf '\nVariables: PYTHON=%s SITE=%s LISTEN=%s FUZZ_SECONDS=%s\n' '$(PYTHON)' '$(SITE)' '$(LISTEN)' '$(FUZZ_SECONDS)'
 
 .PHONY: build
 build: .venv/.bytecode ## Make a .venv with the release core in it
@@ -51,6 +52,7 @@ test: packages build test-rust test-python ## Run every test: Rust, Python, fore
 .PHONY: test-rust
 test-rust: .venv/.deps ## Run the Rust tests only
 	cargo test --workspace --exclude velocity-python --locked
+	cargo test --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --locked
 
 .PHONY: test-python
 test-python: build ## Run the Python tests only; ARGS go to pytest
@@ -66,6 +68,8 @@ lint: .venv/.core ## Check format, types, imports, the stub and every lint
 	$(BIN)/python -m mypy.stubtest --allowlist scripts/stubtest-allowlist velocity._core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets --locked -- -D warnings
 	scripts/check-crates
 	if command -v gofmt >/dev/null; then test -z "$$(gofmt -l tests | tee /dev/stderr)"; fi
 	if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; fi
@@ -75,7 +79,12 @@ fmt: .venv/.deps ## Format everything and fix what can be fixed
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	if command -v gofmt >/dev/null; then gofmt -w tests; fi
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser, FUZZ_SECONDS each; ARGS name targets
+	@scripts/fuzz $(FUZZ_SECONDS) $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure against Caddy and nginx, into bench/results

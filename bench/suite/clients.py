@@ -59,28 +59,32 @@ def h2load() -> str:
     return find("h2load", "apt-get install nghttp2-client")
 
 
-def load(server: Server, setup: Setup, mode: str, **options: object) -> Numbers:
+def load(server: Server, setup: Setup, mode: str, **wanted: object) -> Numbers:
     """Run the loader against a server.
 
     Args:
         mode: of the loader.
-        options: of the mode; `server_group` stands for `--server-group`.
+        wanted: options of the mode; `server_group` stands for `--server-group`.
 
     Raises:
         Failed: any request or handshake failed.
     """
-    return run_loader(mode, _options(server, setup, options))
+    return run_loader(mode, options(server, setup, wanted))
 
 
-def handshakes(server: Server, setup: Setup, transport: str, offers: list[str], count: int) -> list[Numbers]:
+def handshakes(
+    server: Server, setup: Setup, transport: str, offers: list[str], count: int, **more: object
+) -> list[Numbers]:
     """Full handshakes one by one, the offers taking turns; numbers in the order of the offers.
 
     Raises:
         Failed: a handshake failed.
     """
-    options = {"transport": transport, "offers": ",".join(offers), "count": count}
-    figures = json.loads(_run([loader(), "handshake", *_options(server, setup, options)]))
-    return [{key: number for key, number in offer.items() if key.endswith("_ms")} for offer in figures["offers"]]
+    wanted = {"transport": transport, "offers": ",".join(offers), "count": count, **more}
+    figures = json.loads(_run([loader(), "handshake", *options(server, setup, wanted)]))
+    return [
+        {key: number for key, number in offer.items() if key.endswith(("_ms", "_bytes"))} for offer in figures["offers"]
+    ]
 
 
 def run_loader(mode: str, words: list[str], environment: dict[str, str] | None = None) -> Numbers:
@@ -89,9 +93,10 @@ def run_loader(mode: str, words: list[str], environment: dict[str, str] | None =
     return figures
 
 
-def _options(server: Server, setup: Setup, options: Mapping[str, object]) -> list[str]:
+def options(server: Server, setup: Setup, wanted: Mapping[str, object]) -> list[str]:
+    """Words for the loader: where the server is, whom to trust, and what is wanted."""
     known = {"address": f"127.0.0.1:{server.port}", "ca": setup.ca, "server_group": server.group}
-    return [word for key, value in {**known, **options}.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return [word for key, value in {**known, **wanted}.items() for word in (f"--{key.replace('_', '-')}", str(value))]
 
 
 def requests_with_wrk(server: Server, path: str, length: int, connections: int, seconds: float) -> Numbers:

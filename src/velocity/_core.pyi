@@ -40,6 +40,18 @@ def log(
 def flush_logs() -> None:
     """Wait until every record so far is written."""
 
+def check(plan: str) -> None:
+    """Find out whether a Plan could be served, short of listening.
+
+    Args:
+        plan: canonical JSON as `velocity.config.Plan.to_json()` writes it.
+
+    Raises:
+        velocity.errors.ConfigError: the Plan is not valid, or what it says cannot be: `TEMPLATE_INVALID`,
+            `TEMPLATE_MISSING`, `WAF_RULE_INVALID`, `ROUTE_INVALID`, `HEADER_INVALID`, `NETWORK_INVALID` and others.
+        velocity.errors.StartError: a certificate, folder or file that it names cannot be read.
+    """
+
 def certificate_facts(chain_file: str) -> dict[str, Any]:
     """Facts of the first certificate in a PEM file, without importing `cryptography`.
 
@@ -115,7 +127,8 @@ class Engine:
     def counters(self) -> dict[str, int]:
         """Every counter by name: `connections_open`, `connections_total`, `requests_in_flight`, `requests_total`,
         `handshakes_failed`, `pq_validation_failures`; and by protocol, profile and reason `handshakes:h3`,
-        `profiles:balanced` (of `velocity/1`), `downgrades:client_profile`.
+        `profiles:balanced` (of `velocity/1`), `downgrades:client_profile`; `rate_limited_total`, and
+        `waf_hits:GROUP` for the groups `sqli`, `xss`, `traversal`, `command`, `scanner` and `custom`.
         """
 
 @final
@@ -174,8 +187,10 @@ class Connection:
 
         Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `group` (name), `group_code` (int),
         `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
-        (int), `round_trips` (int: flights of this handshake, TCP's own included), `handshake_ms`
-        (float, from the first packet), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
+        (int), `round_trips` (int: flights of this handshake that waited for an answer, TCP's own included, and over
+        QUIC one that a server without an address validation token needs for a long chain), `handshake_ms`
+        (float, from the first packet), `handshake_bytes` (over QUIC: UDP payload sent and received until it was
+        done; else None), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
         `verified` (bool), `ml_dsa_level` (str or None: what the chain rests on where both of its signatures
         were verified).
         """

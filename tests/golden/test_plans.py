@@ -105,7 +105,8 @@ def bindable(name: str, place: tuple[Path, self_signed.KeyPair]) -> dict[str, An
     for site in plan["sites"]:
         for route in site["routes"]:
             route["handler"]["root"] = str(root)
-    plan["tls"]["certificates"][0] |= {"chain_file": str(pair.chain_file), "key_file": str(pair.key_file)}
+    certificate = launch.find_certificate(pair.chain_file, pair.key_file)
+    plan["tls"]["certificates"] = [certificate.model_dump(mode="json")]
     return plan
 
 

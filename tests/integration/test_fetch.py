@@ -47,7 +47,7 @@ def test_default_is_velocity(server: Server) -> None:
 
 @every_protocol
 def test_certificate_is_checked(server: Server, protocol: Protocol) -> None:
-    good = velocity("client", "get", server.url(), "--cacert", server.certificate, "--http", HTTP[protocol])
+    good = velocity("client", "get", server.url(), "--cacert", server.trust, "--http", HTTP[protocol])
     assert (good.returncode, good.stdout) == (0, INDEX), good.stderr
     bad = velocity("client", "get", server.url(), "--http", HTTP[protocol])
     assert (bad.returncode, bad.stdout) == (1, b"")

@@ -43,7 +43,9 @@ def test_start_says_what_is_served_where(server: Server, site: Site) -> None:
     assert "balanced" in said
     for protocol in PROTOCOLS:
         assert protocol in said
-    assert certificates.Pair(server.certificate, server.certificate).sha256 in said.lower().replace(":", "")
+    assert certificates.Pair(server.hybrid_certificate, server.hybrid_certificate).sha256 in said.lower().replace(
+        ":", ""
+    )
     assert f"velocity client get https://localhost:{server.port}/" in said
 
 

@@ -125,11 +125,10 @@ def test_http2(server: Server) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("alpn", ["h3", "velocity/1"])
-def test_http3(server: Server, alpn: str) -> None:
+def test_http3(server: Server) -> None:
     async def conversation() -> int:
         answered = 0
-        async with http3.Http3.open(server.port, alpn=alpn) as connection:
+        async with http3.Http3.open(server.port) as connection:
             for paths in batches(attempts()):
                 streams = [connection.send(path) for path in paths]
                 ended = await connection.outcome(*streams)

@@ -113,3 +113,35 @@ def test_a_head_that_is_too_large_is_answered(server: tuple[Server, bytes]) -> N
             assert (await connection.ask("/small.txt")).body == b"small\n"
 
     run(conversation())
+
+
+@pytest.mark.parametrize("library", ["aioquic", "qh3"])
+def test_downloads_that_are_given_up(server: tuple[Server, bytes], library: Library) -> None:
+    """RFC 9114 section 4.1.1: more of them than there may be at a time, and the connection goes on."""
+
+    async def conversation() -> None:
+        async with Http3.open(server[0].port, library=library) as connection:
+            for _ in range(150):
+                stream = connection.send("/large.bin")
+                await connection.begun(stream)
+                connection.cancel(stream)
+            stream = connection.send("/large.bin")
+            await connection.finish(stream)
+            assert connection.answers[stream].body == server[1]
+
+    run(conversation(), timeout=60)
+
+
+@pytest.mark.parametrize("library", ["aioquic", "qh3"])
+def test_a_large_download(tmp_path: Path, library: Library) -> None:
+    content = site.noise(1 << 20) * 64
+    (tmp_path / "large.bin").write_bytes(content)
+
+    async def conversation(port: int) -> None:
+        async with Http3.open(port, library=library) as connection:
+            answer = await connection.ask("/large.bin")
+            assert len(answer.body) == len(content)
+            assert answer.body == content
+
+    with Server(tmp_path) as running:
+        run(conversation(running.port), timeout=60)

@@ -55,16 +55,16 @@ def test_aioquic(server: Server, site: Site, chosen: list[int]) -> None:
     assert chosen[-1] in (X25519, SECP256R1)
 
 
-@pytest.mark.parametrize("alpn", ["h3", "velocity/1"])
-def test_qh3_is_post_quantum(server: Server, site: Site, chosen: list[int], alpn: str) -> None:
-    conversation_over(server.port, "qh3", alpn, site)
+def test_qh3_is_post_quantum(server: Server, site: Site, chosen: list[int]) -> None:
+    conversation_over(server.port, "qh3", "h3", site)
     assert chosen == [X25519MLKEM768]
 
 
-def test_velocity_refuses_classical_groups(server: Server) -> None:
-    """The first promise of Velocity/1: never a classical-only group, not even for a client that has nothing else."""
-    with pytest.raises(ConnectionError):
-        http3.ask(server.port, "/", library="aioquic", alpn="velocity/1")
+@pytest.mark.parametrize("library", ["aioquic", "qh3"])
+def test_velocity_refuses_classical_clients(server: Server, library: http3.Library) -> None:
+    """The promise of Velocity/1: neither key exchange nor signature is ever classical alone, whoever asks."""
+    with pytest.raises(ConnectionError, match="client_sigalg"):
+        http3.ask(server.port, "/", library=library, alpn="velocity/1")
 
 
 def test_unknown_alpn_is_refused(server: Server) -> None:

@@ -8,6 +8,7 @@ calling thread: `ask` for one request, or `run` for a conversation that begins w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import ssl
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ Library = Literal["aioquic", "qh3"]
 T = TypeVar("T")
 
 TIMEOUT = 20.0
+_REQUEST_CANCELLED = 0x10C
 
 
 def run(conversation: Coroutine[Any, Any, T], timeout: float = TIMEOUT) -> T:
@@ -43,6 +45,8 @@ class Http3:
         self._protocol = protocol
         self._http = importlib.import_module(f"{library}.h3.connection").H3Connection(protocol._quic)
         self._done: dict[int, asyncio.Future[None]] = {}
+        self._given_up: set[int] = set()
+        self._news = asyncio.Event()
         self._head_bytes = 0
         encode = self._http._encode_headers
 
@@ -53,6 +57,8 @@ class Http3:
 
         self._http._encode_headers = measured
         self.answers: dict[int, Answer] = {}
+        self.interim: dict[int, list[tuple[str, str]]] = {}
+        """Fields of what came before an answer (RFC 9114 section 4.1), status included."""
         self.stopped: dict[int, int] = {}
         """Streams of which the server wanted no more, and the code it gave."""
         self.closed: Any = None
@@ -62,11 +68,16 @@ class Http3:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int, *, library: Library = "qh3", alpn: str = "h3") -> AsyncIterator[Http3]:
+    async def open(
+        cls, port: int, *, library: Library = "qh3", alpn: str | Iterable[str] = "h3"
+    ) -> AsyncIterator[Http3]:
         """Connect and finish the handshake; ConnectionError when it fails."""
         driver = importlib.import_module(f"{library}.asyncio")
         configuration = importlib.import_module(f"{library}.quic.configuration").QuicConfiguration(
-            is_client=True, alpn_protocols=[alpn], server_name="localhost", verify_mode=ssl.CERT_NONE
+            is_client=True,
+            alpn_protocols=[alpn] if isinstance(alpn, str) else list(alpn),
+            server_name="localhost",
+            verify_mode=ssl.CERT_NONE,
         )
         opened: list[Http3] = []
 
@@ -78,7 +89,13 @@ class Http3:
             def quic_event_received(self, event: Any) -> None:
                 opened[0]._handle(event)
 
-        async with driver.connect("127.0.0.1", port, configuration=configuration, create_protocol=Protocol):
+        connecting = driver.connect("127.0.0.1", port, configuration=configuration, create_protocol=Protocol)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(connecting)
+            except ConnectionError as error:
+                closed = opened[0].closed
+                raise ConnectionError(f"connection closed: {closed and closed.reason_phrase}") from error
             yield opened[0]
 
     def send(
@@ -117,6 +134,18 @@ class Http3:
         await self.finish(stream)
         return self.answers[stream]
 
+    def cancel(self, stream: int) -> None:
+        """Give up on a response (RFC 9114 section 4.1.1)."""
+        self._given_up.add(stream)
+        self._protocol._quic.stop_stream(stream, _REQUEST_CANCELLED)
+        self._protocol.transmit()
+
+    async def begun(self, stream: int) -> None:
+        """Wait for the first bytes of a body."""
+        while not self.answers[stream].body:
+            self._news.clear()
+            await self._news.wait()
+
     def head_bytes(self) -> int:
         """The length of the last request head, as QPACK encoded it."""
         return self._head_bytes
@@ -135,10 +164,14 @@ class Http3:
             self.stopped[event.stream_id] = event.error_code
         elif isinstance(event, self._quic_events.StreamReset):
             done = self._done[event.stream_id]
-            if not done.done():
+            if event.stream_id not in self._given_up and not done.done():
                 done.set_exception(ConnectionError(f"stream {event.stream_id} was reset"))
+        interim = getattr(self._events, "InformationalHeadersReceived", ())
         for item in self._http.handle_event(event):
-            if isinstance(item, self._events.HeadersReceived):
+            if isinstance(item, interim):
+                fields = [(k.decode(), v.decode("latin-1")) for k, v in item.headers]
+                self.interim.setdefault(item.stream_id, []).extend(fields)
+            elif isinstance(item, self._events.HeadersReceived):
                 answer = self.answers[item.stream_id]
                 answer.fields += [(k.decode(), v.decode("latin-1")) for k, v in item.headers]
                 answer.status = int(answer[":status"])
@@ -146,6 +179,7 @@ class Http3:
                 self.answers[item.stream_id].body += item.data
             if getattr(item, "stream_ended", False) and not self._done[item.stream_id].done():
                 self._done[item.stream_id].set_result(None)
+        self._news.set()
         self.on_progress()
 
 

@@ -105,12 +105,23 @@ class Server:
 
     @property
     def certificate(self) -> Path:
-        """The certificate that `--self-signed` made."""
-        for folder in (self.root, self.root.parent):
-            for file in sorted((folder / ".velocity").rglob("*")):
-                if file.is_file() and b"-----BEGIN CERTIFICATE-----" in file.read_bytes():
-                    return file
-        raise AssertionError(f"no certificate in .velocity at or beside {self.root}")
+        """The certificate that `--self-signed` made for those who do not speak `velocity/1`."""
+        return self._made("cert.classical.pem")
+
+    @property
+    def hybrid_certificate(self) -> Path:
+        """The one that it made for those who do."""
+        return self._made("cert.pem")
+
+    @property
+    def trust(self) -> Path:
+        """What a client passes with --cacert: both of them."""
+        return self._made("trust.pem")
+
+    def _made(self, name: str) -> Path:
+        found = next((self.root / ".velocity").rglob(name), None)
+        assert found is not None, f"no {name} in .velocity at {self.root}"
+        return found
 
     @property
     def stderr(self) -> str:

@@ -23,11 +23,12 @@ class FakeResponse:
 class FakeConnection:
     """What `connect` hands out: it answers from a list and remembers what it was asked."""
 
+    facts: dict[str, Any] = {}  # noqa: RUF012 - tests put one of their own here
+
     def __init__(self, host: str, port: int, options: dict[str, Any], answers: list[FakeResponse]) -> None:
         self.host, self.port, self.options = host, port, options
         self.asked: list[tuple[str, str, dict[str, str], bytes | None]] = []
         self.closed = False
-        self.facts: dict[str, Any] = {}
         self.fallback: dict[str, Any] | None = None
         self._answers = answers
 
@@ -59,6 +60,6 @@ class FakeCore:
         if spoken is None:
             raise self.failing[protocols[0]]
         connection = FakeConnection(host, port, {"protocols": protocols, **options}, self.answers)
-        connection.facts = {"alpn": spoken}
+        connection.facts = {**connection.facts, "alpn": spoken}
         self.connections.append(connection)
         return connection

@@ -19,7 +19,7 @@ from velocity import errors
     ],
 )
 def test_from_core(fault: str, kind: type[errors.VelocityError], exit_code: int) -> None:
-    error = errors.from_core(fault, "CODE", "a message", "a hint")
+    error = errors.from_core(fault, "CODE", "a message", "a hint", {"cause": "expired"})
     assert type(error) is kind
     assert (error.code, error.message, error.hint, error.exit_code) == ("CODE", "a message", "a hint", exit_code)
     assert str(error) == "a message"

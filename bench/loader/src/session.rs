@@ -77,13 +77,20 @@ pub enum Session {
 }
 
 impl Client {
-    pub fn new(transport: Transport, offer: &Offer, ca: &Path, verify: Verify) -> Result<Self> {
+    /// A `cold` client throws away the address validation tokens it is given (RFC 9000 section 8.1.3).
+    pub fn new(transport: Transport, offer: &Offer, ca: &Path, verify: Verify, cold: bool) -> Result<Self> {
         let tls = tls::config(ca, &offer.group, &offer.alpn, verify)?;
         Ok(match transport {
-            Transport::Quic => Self::Quic {
-                endpoint: quic::endpoint()?,
-                config: quic::config(tls, WINDOW)?,
-            },
+            Transport::Quic => {
+                let mut config = quic::config(tls, WINDOW)?;
+                if cold {
+                    config.token_store(Arc::new(quinn::NoneTokenStore));
+                }
+                Self::Quic {
+                    endpoint: quic::endpoint()?,
+                    config,
+                }
+            }
             Transport::Tcp => Self::Tcp {
                 connector: TlsConnector::from(Arc::new(tls)),
                 next: 0,
@@ -110,6 +117,17 @@ impl Client {
 }
 
 impl Session {
+    /// UDP payload so far, in bytes: sent, and received. Nothing over TCP.
+    pub fn bytes(&self) -> (u64, u64) {
+        match self {
+            Self::Quic(connection) => {
+                let stats = connection.stats();
+                (stats.udp_tx.bytes, stats.udp_rx.bytes)
+            }
+            Self::Tcp(_) => (0, 0),
+        }
+    }
+
     /// End the connection in a way that lets the server finish its side of the handshake first.
     pub async fn close(self) -> Result<()> {
         match self {

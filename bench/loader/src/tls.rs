@@ -11,6 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use velocity_tls::client::{Offer, Trust};
+use velocity_tls::{ClientTls, Profile};
+
 use crate::error::Result;
 use crate::group;
 
@@ -24,7 +27,13 @@ pub enum Verify {
 }
 
 /// A configuration that offers exactly one group and one ALPN protocol.
+///
+/// Under `velocity/1` it is the one of Velocity's own client, with the groups of the profile: nobody else's
+/// verifies what a server signs there.
 pub fn config(ca: &Path, group: &str, alpn: &str, verify: Verify) -> Result<ClientConfig> {
+    if alpn == "velocity/1" {
+        return velocity(ca, group, verify);
+    }
     let provider = Arc::new(CryptoProvider {
         kx_groups: vec![group::by_name(group)?],
         cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
@@ -47,6 +56,22 @@ pub fn config(ca: &Path, group: &str, alpn: &str, verify: Verify) -> Result<Clie
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+fn velocity(ca: &Path, group: &str, verify: Verify) -> Result<ClientConfig> {
+    let code = group::by_name(group)?.name().into();
+    let profile = Profile::of_group(code).ok_or_else(|| format!("{group} is of no profile"))?;
+    let tls = ClientTls::new(&Offer {
+        protocols: &[velocity_tls::alpn::VELOCITY],
+        profile: Some(profile),
+        trust: &match verify {
+            Verify::Yes => Trust::Roots(ca.to_owned()),
+            Verify::No => Trust::Anyone,
+        },
+        revocation: &[],
+        certificate: None,
+    })?;
+    Ok(ClientConfig::clone(&tls.tcp()))
 }
 
 #[derive(Debug)]

@@ -20,7 +20,7 @@ pub async fn serve(
 ) -> Result<()> {
     let (_trigger, shutdown) = shutdown::channel();
     let driver = Driver::server(Everybody { answer }, Socket::new(socket)?, endpoint, Arc::new(server));
-    Ok(driver.run(shutdown).await?)
+    Ok(driver.run(shutdown, std::future::ready(())).await?)
 }
 
 struct Everybody {

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from suite.contestants.base import Contestant, Unavailable, output
+from suite.contestants.base import Contestant, Setup, Unavailable, output
 
 
 class Velocity(Contestant):
@@ -14,6 +14,10 @@ class Velocity(Contestant):
 
     name = "velocity"
     protocols = frozenset({"velocity/1", "h3", "h2", "http/1.1"})
+
+    def __init__(self, setup: Setup, profile: str = "balanced") -> None:
+        super().__init__(setup)
+        self.profile = profile
 
     @property
     def executable(self) -> str:
@@ -33,6 +37,7 @@ class Velocity(Contestant):
             *("--cert", str(self.setup.certificate)),
             *("--key", str(self.setup.key)),
             *("--alpn", "velocity/1,h3,h2,http/1.1"),
+            *("--profile", self.profile),
             *("--workers", "1"),
             "--no-access-log",
         ]

@@ -19,6 +19,8 @@ struct Entry {
     method: http::Method,
     host: String,
     path: String,
+    /// Where there is more than one.
+    route: Option<Arc<str>>,
     status: u16,
     bytes: u64,
     complete: bool,
@@ -44,6 +46,7 @@ impl Access {
                     .uri
                     .path_and_query()
                     .map_or_else(|| "*".to_owned(), |path| path.as_str().to_owned()),
+                route: None,
                 status: 0,
                 bytes: 0,
                 complete: false,
@@ -53,6 +56,13 @@ impl Access {
             metrics: metrics.clone(),
             peer: peer.clone(),
             line,
+        }
+    }
+
+    /// Which route answers.
+    pub fn route(&mut self, name: &Arc<str>) {
+        if let Some(entry) = &mut self.line {
+            entry.route = Some(name.clone());
         }
     }
 
@@ -87,6 +97,9 @@ impl Drop for Access {
             line.text("method", entry.method.as_str());
             line.text("host", &entry.host);
             line.text("path", &entry.path);
+            if let Some(route) = &entry.route {
+                line.text("route", route);
+            }
             line.raw("status", entry.status);
             line.raw("bytes", entry.bytes);
             line.raw(

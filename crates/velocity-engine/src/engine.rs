@@ -36,7 +36,7 @@ impl Engine {
     pub fn start(plan: Plan) -> Result<Self> {
         // mimalloc asks for huge pages, of which connections that idle touch a third: 16 KB each for nothing.
         let _ = rustix::thread::disable_transparent_huge_pages(true);
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan)?));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan, None)?));
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = plan.workers.unwrap_or(cpus).clamp(1, MAX_WORKERS);
         let bound = plan.listeners.iter().map(|listener| {
@@ -96,7 +96,8 @@ impl Engine {
                     .hint("restart the server to listen elsewhere"),
             );
         }
-        self.snapshot.store(Arc::new(Snapshot::new(plan)?));
+        let snapshot = Snapshot::new(plan, Some(&self.snapshot.load()))?;
+        self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
@@ -122,6 +123,15 @@ impl Engine {
     fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Find out whether a Plan could be served, short of listening.
+///
+/// # Errors
+///
+/// Whatever [`Engine::start`] would say of certificates, folders, templates and patterns.
+pub fn check(plan: &Plan) -> Result<()> {
+    Snapshot::new(plan, None).map(drop)
 }
 
 impl Drop for Engine {

@@ -1,20 +1,25 @@
 //! The data plane of Velocity: it moves bytes and decides nothing.
 //!
-//! hello → tls → http → service (host, router) → handler
+//! hello → tls → http → service → router → filters → handler
 //!
 //! A [`plan::Plan`] comes in, an [`engine::Engine`] serves it. [`client`] is the other end.
 
 mod access;
+mod call;
 pub mod client;
 pub mod engine;
 pub mod error;
 pub mod files;
+mod filter;
+mod handler;
 pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod plan;
 pub mod quic;
+mod route;
+mod router;
 pub mod service;
 pub mod session;
 pub mod shutdown;

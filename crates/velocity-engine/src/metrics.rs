@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use velocity_tls::Profile;
 use velocity_tls::fallback::Reason;
 
+use crate::filter::Group;
 use crate::session::PROTOCOLS;
 
 #[derive(Debug, Default)]
@@ -22,6 +23,9 @@ pub struct Metrics {
     /// By place in [`Reason::ALL`].
     downgrades: [AtomicU64; Reason::ALL.len()],
     pq_validation_failures: AtomicU64,
+    rate_limited_total: AtomicU64,
+    /// By [`Group`].
+    waf_hits: [AtomicU64; 6],
 }
 
 impl Metrics {
@@ -32,6 +36,16 @@ impl Metrics {
 
     pub(crate) fn request_ended(&self) {
         self.requests_in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// A request was one too many.
+    pub(crate) fn rate_limited(&self) {
+        self.rate_limited_total.fetch_add(1, Relaxed);
+    }
+
+    /// A request ran into rules of this group.
+    pub(crate) fn waf_hit(&self, group: Group) {
+        self.waf_hits[group as usize].fetch_add(1, Relaxed);
     }
 
     /// A handshake is done.
@@ -62,6 +76,13 @@ impl Metrics {
             ("requests_total", &self.requests_total),
             ("handshakes_failed", &self.handshakes_failed),
             ("pq_validation_failures", &self.pq_validation_failures),
+            ("rate_limited_total", &self.rate_limited_total),
+            ("waf_hits:sqli", &self.waf_hits[Group::Sqli as usize]),
+            ("waf_hits:xss", &self.waf_hits[Group::Xss as usize]),
+            ("waf_hits:traversal", &self.waf_hits[Group::Traversal as usize]),
+            ("waf_hits:command", &self.waf_hits[Group::Command as usize]),
+            ("waf_hits:scanner", &self.waf_hits[Group::Scanner as usize]),
+            ("waf_hits:custom", &self.waf_hits[Group::Custom as usize]),
         ]
         .map(|(name, counter)| (name.to_owned(), counter.load(Relaxed)))
         .into();

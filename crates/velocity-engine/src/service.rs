@@ -1,18 +1,23 @@
-//! From a request to its answer, whatever protocol it came over: host, router, handler, and the
-//! fields that every answer carries.
+//! From a request to its answer, whatever protocol it came over: host, router, filters, handler, and
+//! the fields that every answer carries.
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{ALT_SVC, DATE, HOST, SERVER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{ALLOW, ALT_SVC, DATE, HOST, SERVER};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::access::Access;
+use crate::call::Setting;
+use crate::filter::asked_by_preflight;
 use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
+use crate::route::{Own, Route, Site};
+use crate::router::{Outcome, Params, Refusal, RequestPath};
 use crate::session::Peer;
 use crate::snapshot::Snapshot;
 
@@ -34,50 +39,131 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answer a request at once, if all of the answer is in memory. For protocols that can write a
-    /// [`Prepared`](crate::http::Prepared) answer; they add [`common_lines`].
-    pub fn ready(&self, peer: &Arc<Peer>, parts: &http::request::Parts) -> Option<(Response, Access)> {
+    /// Answer a request without body at once, if that takes no waiting. For protocols that can write a
+    /// [`Prepared`](crate::http::Prepared) answer; to that they add [`common_lines`] and the fields of the response.
+    pub fn ready(&self, peer: &Arc<Peer>, parts: &Parts) -> Option<(Response, Access)> {
         let snapshot = self.snapshot.load();
         let host = host(parts);
-        if !has_one_host(parts) || peer.owes_directive() || parts.uri.path() == well_known::PATH {
+        let special = peer.owes_directive() || parts.uri.path() == well_known::PATH;
+        if parts.method == Method::CONNECT || special || !has_one_host(parts) {
             return None;
         }
-        let prepared = snapshot.site(without_port(host))?.ready(parts)?;
-        let mut access = Access::begin(&self.metrics, peer, parts, host, snapshot.access_log);
-        access.status(StatusCode::OK);
-        Some((Response::new(Body::Prepared(prepared)), access))
+        let found = find(&snapshot, without_port(host), parts).ok()?;
+        let setting = self.setting(&snapshot, &found, peer, parts, without_port(host));
+        let pages = &found.site.error_pages;
+        let mut response = found.route.at_once(&setting.call(parts), pages)?;
+        let mut access = self.begin(peer, parts, host, &snapshot, Some(found.route));
+        if parts.method == Method::HEAD {
+            response = unpack(response);
+            *response.body_mut() = Body::Empty;
+        }
+        if !matches!(response.body(), Body::Prepared(_)) {
+            self.finish(peer, &mut response, found.route.own());
+        }
+        access.status(response.status());
+        Some((response, access))
     }
 
     /// Answer one request. The [`Access`] must live until the body is sent.
     pub async fn answer(&self, peer: &Arc<Peer>, request: Request) -> (Response, Access) {
         let snapshot = self.snapshot.load_full();
-        let (parts, _body) = request.into_parts();
-        let host = host(&parts);
-        let head_only = parts.method == http::Method::HEAD;
-        let mut access = Access::begin(&self.metrics, peer, &parts, host, snapshot.access_log);
+        let (parts, body) = request.into_parts();
+        // Filters may change the head, and the host is a part of it.
+        let host = host(&parts).to_owned();
+        let head_only = parts.method == Method::HEAD;
 
-        let mut response = if parts.method == http::Method::CONNECT {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n")
+        let found = if parts.method == Method::CONNECT {
+            Err(Box::new(plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "CONNECT is not served here\n",
+            )))
         } else if !has_one_host(&parts) {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
-            plain(StatusCode::BAD_REQUEST, "there must be one Host field\n")
+            Err(Box::new(plain(
+                StatusCode::BAD_REQUEST,
+                "there must be one Host field\n",
+            )))
         } else if parts.uri.path() == well_known::PATH {
-            let (host, downgrade) = (without_port(host), peer.facts.downgrade);
-            well_known::respond(&parts.method, &snapshot.tls[self.listener], host, downgrade)
+            let tls = &snapshot.tls[self.listener];
+            let host = without_port(&host);
+            Err(Box::new(well_known::respond(&parts.method, tls, host, peer.facts.downgrade)))
         } else {
-            match snapshot.site(without_port(host)) {
-                Some(files) => files.respond(&parts).await,
-                None => plain(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    "this server does not serve that host\n",
-                ),
+            find(&snapshot, without_port(&host), &parts)
+        };
+        let mut access = self.begin(
+            peer,
+            &parts,
+            &host,
+            &snapshot,
+            found.as_ref().ok().map(|found| found.route),
+        );
+        let (mut response, own) = match found {
+            Err(refusal) => (*refusal, Own::default()),
+            Ok(found) => {
+                let pages = &found.site.error_pages;
+                let setting = self.setting(&snapshot, &found, peer, &parts, without_port(&host));
+                let at_once = match body.is_empty() {
+                    true => found.route.at_once(&setting.call(&parts), pages),
+                    false => None,
+                };
+                let response = match at_once {
+                    Some(response) => unpack(response),
+                    // Boxed, so that the future of a request stays small where it is moved about.
+                    None => Box::pin(found.route.answer(parts, body, setting, pages)).await,
+                };
+                (response, found.route.own())
             }
         };
+        self.finish(peer, &mut response, own);
+        if head_only {
+            *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay
+        }
+        access.status(response.status());
+        (response, access)
+    }
 
+    /// Whether requests may have something to say before their answer.
+    pub(crate) fn has_early_hints(&self) -> bool {
+        self.snapshot.load().has_early_hints
+    }
+
+    fn begin(&self, peer: &Arc<Peer>, parts: &Parts, host: &str, snapshot: &Snapshot, route: Option<&Route>) -> Access {
+        let mut access = Access::begin(&self.metrics, peer, parts, host, snapshot.access_log);
+        if let Some(route) = route.filter(|_| snapshot.names_routes) {
+            access.route(&route.name);
+        }
+        access
+    }
+
+    fn setting<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        found: &'a Found<'a>,
+        peer: &Peer,
+        parts: &Parts,
+        host: &'a str,
+    ) -> Setting<'a> {
+        Setting {
+            host,
+            client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
+            params: &found.params,
+            route: &found.route.name,
+            templates: &snapshot.templates,
+            metrics: &self.metrics,
+            now: Instant::now(),
+        }
+    }
+
+    /// Add what every answer carries.
+    fn finish(&self, peer: &Peer, response: &mut Response, own: Own) {
         let headers = response.headers_mut();
-        headers.insert(DATE, date());
-        headers.insert(SERVER, HeaderValue::from_static(NAME));
-        if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic()) {
+        if !own.date {
+            headers.insert(DATE, date());
+        }
+        if !own.server {
+            headers.insert(SERVER, HeaderValue::from_static(NAME));
+        }
+        if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic() && !own.alt_svc) {
             headers.insert(ALT_SVC, value.clone());
         }
         if let Some(directive) = peer.take_directive()
@@ -85,16 +171,88 @@ impl Service {
         {
             headers.insert(VELOCITY_FALLBACK, value);
         }
-        if head_only {
-            *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay
-        }
-        access.status(response.status());
-        (response, access)
     }
 }
 
+/// The route of a request.
+struct Found<'s> {
+    site: &'s Site,
+    route: &'s Route,
+    params: Params,
+}
+
+/// Find the route, or the answer to a request that has none.
+fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'s>, Box<Response>> {
+    let Some((place, site)) = snapshot
+        .router
+        .site(host)
+        .and_then(|place| Some((place, snapshot.sites.get(place)?)))
+    else {
+        return Err(Box::new(plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this server does not serve that host\n",
+        )));
+    };
+    let refuse = |status, text| {
+        let mut response = plain(status, text);
+        site.error_pages.apply(&mut response);
+        Box::new(response)
+    };
+    let path = match RequestPath::parse(parts.uri.path()) {
+        Ok(path) => path,
+        Err(Refusal::Malformed) => return Err(refuse(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
+        Err(Refusal::TooLong) => return Err(refuse(StatusCode::URI_TOO_LONG, "this path is too long\n")),
+    };
+    let route = |method: &Method| match snapshot.router.route(place, &path, method) {
+        Outcome::Found(at, params) => Ok(Found {
+            site,
+            route: &site.routes[at],
+            params,
+        }),
+        other => Err(other),
+    };
+    // A browser that asks whether it may is answered by the route that it asks about.
+    if let Some(method) = asked_by_preflight(parts)
+        && let Ok(found) = route(&method)
+        && found.route.has_cors()
+    {
+        return Ok(found);
+    }
+    route(&parts.method).map_err(|outcome| match outcome {
+        Outcome::Method(allowed) => {
+            let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "this method is not served here\n");
+            response.headers_mut().insert(ALLOW, allowed.allow());
+            response
+        }
+        Outcome::Found(..) | Outcome::Missing => refuse(StatusCode::NOT_FOUND, "not found\n"),
+    })
+}
+
+/// For protocols that have no use for a prepared head.
+fn unpack(response: Response) -> Response {
+    let Body::Prepared(answer) = response.body() else {
+        return response;
+    };
+    let mut unpacked = answer.unpack();
+    for (name, value) in response.headers() {
+        unpacked.headers_mut().append(name, value.clone());
+    }
+    unpacked
+}
+
+/// An answer of our own making: an error page may take its place.
+#[derive(Clone, Copy)]
+pub struct Stock;
+
 /// A short answer in plain text.
 pub fn plain(status: StatusCode, text: &'static str) -> Response {
+    let mut response = short(status, text);
+    response.extensions_mut().insert(Stock);
+    response
+}
+
+/// The same where it is no error.
+pub fn short(status: StatusCode, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -107,7 +265,7 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response {
 }
 
 /// The host a request is for: `:authority`, absolute form, or the Host field.
-fn host(parts: &http::request::Parts) -> &str {
+fn host(parts: &Parts) -> &str {
     match parts.uri.authority() {
         Some(authority) => authority.as_str(),
         None => parts
@@ -120,7 +278,7 @@ fn host(parts: &http::request::Parts) -> &str {
 
 /// Whether a request over HTTP/1.1 names its host in one valid field. The other protocols see to
 /// `:authority` themselves.
-fn has_one_host(parts: &http::request::Parts) -> bool {
+fn has_one_host(parts: &Parts) -> bool {
     let mut fields = parts.headers.get_all(HOST).iter();
     match (fields.next(), fields.next()) {
         (Some(value), None) => http::uri::Authority::try_from(value.as_bytes()).is_ok(),

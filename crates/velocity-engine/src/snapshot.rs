@@ -10,59 +10,87 @@ use velocity_tls::server::{Fallback, Policies, Policy, Setup};
 use velocity_tls::{Certificates, ServerTls, TlsError, certificate};
 
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::plan::{self, ClientAuthMode, Handler, Limits, Plan};
+use crate::filter::{Filter, Proxies};
+use crate::handler::{ErrorPages, Templates};
+use crate::plan::{self, ClientAuthMode, Limits, Plan};
+use crate::route::{Route, Site};
+use crate::router::Router;
 
 pub struct Snapshot {
     /// By index of the listener in the Plan.
     pub tls: Vec<Arc<ServerTls>>,
     pub limits: Limits,
     pub access_log: bool,
-    sites: Vec<Site>,
-}
-
-struct Site {
-    /// Empty for every host.
-    hosts: Vec<String>,
-    files: Files,
+    /// By index of the site in the Plan.
+    pub(crate) sites: Vec<Site>,
+    pub(crate) router: Router,
+    pub(crate) proxies: Proxies,
+    pub(crate) templates: Templates,
+    /// Whether there is more than one route, so that it is worth saying which answers.
+    pub(crate) names_routes: bool,
+    /// Whether any route has hints for before the answer.
+    pub(crate) has_early_hints: bool,
+    /// The filters with what they are by the Plan: the next one may have some of them as well.
+    filters: Vec<(plan::Filter, Arc<Filter>)>,
 }
 
 impl Snapshot {
-    pub fn new(plan: &Plan) -> Result<Self> {
-        let sites = plan.sites.iter().map(|site| {
-            // One route a site, for now: its folder.
-            let [
-                plan::Route {
-                    handler: Handler::Files(files),
-                    ..
-                },
-            ] = site.routes.as_slice()
-            else {
-                return Err(Error::config("PLAN_INVALID", "a site is one folder, for now"));
-            };
-            Ok(Site {
-                hosts: site.hosts.clone(),
-                files: Files::new(files)?,
-            })
-        });
+    /// `previous` is the snapshot that this one is to take the place of: filters that are the same in both keep what
+    /// they have counted and learned.
+    pub fn new(plan: &Plan, previous: Option<&Self>) -> Result<Self> {
+        let mut templates = Templates::load(plan.templates.as_deref())?;
+        let filters = filters(plan, previous, &mut templates)?;
+        let shared: Vec<Arc<Filter>> = filters.iter().map(|(_, filter)| filter.clone()).collect();
+        let mut sites = Vec::with_capacity(plan.sites.len());
+        for site in &plan.sites {
+            let routes = site
+                .routes
+                .iter()
+                .map(|route| Route::new(route, &shared, &mut templates));
+            sites.push(Site {
+                routes: routes.collect::<Result<_>>()?,
+                error_pages: ErrorPages::new(&site.error_pages)?,
+            });
+        }
         Ok(Self {
             tls: tls(plan)?,
-            sites: sites.collect::<Result<_>>()?,
             limits: plan.limits.clone(),
             access_log: plan.log.access,
+            names_routes: sites.iter().map(|site| site.routes.len()).sum::<usize>() > 1,
+            sites,
+            router: Router::new(&plan.sites)?,
+            proxies: Proxies::new(&plan.trusted_proxies)?,
+            templates,
+            has_early_hints: shared.iter().any(|filter| matches!(**filter, Filter::EarlyHints(_))),
+            filters,
         })
     }
+}
 
-    /// The site for a host name; a site without names answers for every host.
-    pub fn site(&self, host: &str) -> Option<&Files> {
-        let named = self
-            .sites
-            .iter()
-            .find(|site| site.hosts.iter().any(|name| name.eq_ignore_ascii_case(host)));
-        named
-            .or_else(|| self.sites.iter().find(|site| site.hosts.is_empty()))
-            .map(|site| &site.files)
-    }
+/// Every filter of a Plan, those with a state from the snapshot before where they are equal. Two equal filters of one
+/// Plan are two.
+fn filters(
+    plan: &Plan,
+    previous: Option<&Snapshot>,
+    templates: &mut Templates,
+) -> Result<Vec<(plan::Filter, Arc<Filter>)>> {
+    let mut known: Vec<&(plan::Filter, Arc<Filter>)> = previous
+        .map(|snapshot| {
+            snapshot
+                .filters
+                .iter()
+                .filter(|(_, filter)| filter.has_state())
+                .collect()
+        })
+        .unwrap_or_default();
+    let filter = |(place, plan): (usize, &plan::Filter)| {
+        let filter = match known.iter().position(|(known, _)| known == plan) {
+            Some(at) => known.remove(at).1.clone(),
+            None => Arc::new(Filter::new(plan, place, templates)?),
+        };
+        Ok((plan.clone(), filter))
+    };
+    plan.filters.iter().enumerate().map(filter).collect()
 }
 
 /// What answers the ClientHellos of each listener.

@@ -29,6 +29,9 @@ use crate::snapshot::Snapshot;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// What may be on its way before anything is acknowledged, in bytes: 32 packets, as quic-go and the large sites have it.
+/// RFC 9002 section 7.2 recommends ten, into which the flight of a hybrid handshake does not fit.
+const INITIAL_WINDOW: u64 = 32 * 1200;
 /// UDP payload that path MTU discovery tries for by default: Ethernet without tunnels.
 const DEFAULT_DATAGRAM: u16 = 1452;
 /// How long connections that are told to end at once may take to say so.
@@ -142,6 +145,8 @@ fn quic_config(listening: Listener, limits: &Limits) -> Result<(Arc<ServerConfig
 
 fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM));
     transport
@@ -153,7 +158,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None)
-        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+        .congestion_controller_factory(Arc::new(congestion));
     transport
 }
 
@@ -206,7 +211,8 @@ impl Worker {
             index,
             workers,
             shared,
-            connections: TaskTracker::new(),
+            drivers: TaskTracker::new(),
+            streams: TaskTracker::new(),
         };
         runtime.block_on(local.serve(sockets));
         // Reads of slow disks must not hold up an exit.
@@ -219,7 +225,10 @@ struct Local {
     index: usize,
     workers: usize,
     shared: Arc<Shared>,
-    connections: TaskTracker,
+    /// QUIC: a driver for each listener.
+    drivers: TaskTracker,
+    /// TCP: a task for each connection.
+    streams: TaskTracker,
 }
 
 impl Local {
@@ -229,8 +238,10 @@ impl Local {
             if let Some(socket) = udp {
                 match self.driver(listener, socket) {
                     Ok(driver) => {
+                        let streams = self.streams.clone();
+                        let rest = async move { streams.wait().await };
                         // A server's driver ends without an error.
-                        drop(self.connections.spawn(driver.run(self.shared.shutdown.clone())));
+                        drop(self.drivers.spawn(driver.run(self.shared.shutdown.clone(), rest)));
                     }
                     Err(error) => self.failed("UDP", &error),
                 }
@@ -244,12 +255,18 @@ impl Local {
         }
         accepting.close();
         accepting.wait().await;
-        self.connections.close();
+        self.streams.close();
+        self.drivers.close();
         let mut shutdown = self.shared.shutdown.clone();
+        let everything = async {
+            self.streams.wait().await;
+            self.drivers.wait().await;
+        };
+        tokio::pin!(everything);
         tokio::select! {
-            () = self.connections.wait() => {},
+            () = &mut everything => {},
             () = shutdown.aborted() => {
-                let _ = tokio::time::timeout(CLOSE_LINGER, self.connections.wait()).await;
+                let _ = tokio::time::timeout(CLOSE_LINGER, everything).await;
             },
         }
     }
@@ -281,7 +298,7 @@ impl Local {
     }
 
     fn accept_tcp(&self, listener: usize, socket: tokio::net::TcpListener) -> impl Future<Output = ()> + use<> {
-        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        let (shared, streams) = (self.shared.clone(), self.streams.clone());
         let mut shutdown = shared.shutdown.clone();
         async move {
             let accept = |stream| {
@@ -293,7 +310,7 @@ impl Local {
                 };
                 let (tls, service) = (snapshot.tls[listener].clone(), shared.services[listener].clone());
                 let shutdown = shared.shutdown.clone();
-                connections.spawn(async move {
+                streams.spawn(async move {
                     tcp::serve(stream, tls, service, limits, shutdown).await;
                     drop(session);
                 });

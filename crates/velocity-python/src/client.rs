@@ -115,6 +115,7 @@ impl Connection {
             PyList::new(py, report.chain.iter().map(|der| PyBytes::new(py, der)))?,
         )?;
         dict.set_item("verified", report.verified)?;
+        dict.set_item("handshake_bytes", report.bytes)?;
         dict.set_item("ml_dsa_level", report.level.map(Level::as_str))?;
         Ok(dict)
     }

@@ -52,6 +52,12 @@ impl Engine {
 }
 
 #[pyfunction]
+pub fn check(py: Python<'_>, plan: &str) -> PyResult<()> {
+    let checked = py.detach(|| velocity_engine::engine::check(&Plan::from_json(plan)?));
+    Ok(checked.map_err(CoreError)?)
+}
+
+#[pyfunction]
 pub fn certificate_facts<'py>(py: Python<'py>, chain_file: &str) -> PyResult<Bound<'py, PyDict>> {
     let facts = material::load_chain(Path::new(chain_file)).and_then(|chain| {
         let leaf = &chain[0]; // load_chain gives at least one

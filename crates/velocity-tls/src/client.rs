@@ -92,7 +92,10 @@ impl ClientTls {
         let provider = provider(&groups, aead);
         let seen = Arc::new(Seen::default());
         let lists = material::load_revocation_lists(offer.revocation)?;
-        let level = offer.profile.filter(|_| velocity).map_or(Level::MlDsa44, Profile::level);
+        let level = offer
+            .profile
+            .filter(|_| velocity)
+            .map_or(Level::MlDsa44, Profile::level);
         let verifier = Verifier {
             classical: classical(offer.trust, &lists, &provider)?,
             hybrid: match velocity {
@@ -118,9 +121,7 @@ impl ClientTls {
             true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
         };
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &offer.certificate {
             Some(certificate) => builder.with_client_cert_resolver(Arc::new(Identify(certificate.clone()))),
             None => builder.with_no_client_auth(),
@@ -189,9 +190,16 @@ impl ClientTls {
             Some(level) if level >= profile.level() => Ok(()),
             Some(level) => Err(broken(
                 Cause::WeakKey,
-                format!("the chain rests on {}, below {}", level.as_str(), profile.level().as_str()),
+                format!(
+                    "the chain rests on {}, below {}",
+                    level.as_str(),
+                    profile.level().as_str()
+                ),
             )),
-            None => Err(broken(Cause::MissingExtension, "velocity/1 with a chain that is classical only")),
+            None => Err(broken(
+                Cause::MissingExtension,
+                "velocity/1 with a chain that is classical only",
+            )),
         }
     }
 }
@@ -217,7 +225,11 @@ fn classical(
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsError> {
     let path = match trust {
         Trust::Anyone => return Ok(None),
-        Trust::System => return Ok(Some(Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?))),
+        Trust::System => {
+            return Ok(Some(Arc::new(rustls_platform_verifier::Verifier::new(
+                provider.clone(),
+            )?)));
+        }
         Trust::Roots(path) => path,
     };
     let invalid = |e: &dyn fmt::Display| unusable(path, e);

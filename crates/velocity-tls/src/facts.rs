@@ -21,6 +21,8 @@ pub struct Facts {
     pub hello_retry: bool,
     /// `0x0304` for TLS 1.3.
     pub version: Option<u16>,
+    /// Length of the ClientHello over QUIC, in bytes.
+    pub hello_len: usize,
     /// On a server: why a client that offered `velocity/1` did not get it.
     pub downgrade: Option<Reason>,
     /// On a server: the client's certificate, verified, in DER.
@@ -39,6 +41,7 @@ impl Facts {
             cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite().into()),
             hello_retry: connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
             version: connection.protocol_version().map(Into::into),
+            hello_len: 0,
             downgrade: None,
             client_certificate: None,
         }

@@ -145,7 +145,15 @@ mod tests {
         for text in texts {
             assert_eq!(text.parse::<Directive>(), Err(NotADirective), "{text:?}");
         }
-        assert!(format!("reason=draining, alpn=\"{}\"", "x".repeat(600)).parse::<Directive>().is_err());
-        assert!("reason=draining, alpn=\"h3\", port=70000, later=?1".parse::<Directive>().is_ok_and(|d| d.port.is_none()));
+        assert!(
+            format!("reason=draining, alpn=\"{}\"", "x".repeat(600))
+                .parse::<Directive>()
+                .is_err()
+        );
+        assert!(
+            "reason=draining, alpn=\"h3\", port=70000, later=?1"
+                .parse::<Directive>()
+                .is_ok_and(|d| d.port.is_none())
+        );
     }
 }

@@ -14,8 +14,8 @@ use quinn_proto::crypto::{
     UnsupportedVersion,
 };
 use quinn_proto::transport_parameters::TransportParameters;
-use rustls::pki_types::CertificateDer;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
+use rustls::pki_types::CertificateDer;
 
 use crate::alpn;
 use crate::error::TlsError;
@@ -86,6 +86,7 @@ impl<L: Listening> ServerConfig for HelloServerConfig<L> {
         Box::new(HelloSession {
             state: State::Waiting(Box::new(waiting)),
             watch: Watch::default(),
+            hello_len: 0,
             downgrade: None,
         })
     }
@@ -105,6 +106,7 @@ impl ClientConfig for WatchedClientConfig {
         Ok(Box::new(HelloSession {
             state: State::Running(session),
             watch: Watch::default(),
+            hello_len: 0,
             downgrade: None,
         }))
     }
@@ -174,6 +176,7 @@ enum State {
 struct HelloSession {
     state: State,
     watch: Watch,
+    hello_len: usize,
     downgrade: Option<Reason>,
 }
 
@@ -213,6 +216,7 @@ impl Session for HelloSession {
             cipher: self.watch.cipher,
             hello_retry: self.watch.hello_retry,
             version: Some(0x0304),
+            hello_len: self.hello_len,
             downgrade: self.downgrade,
             client_certificate: self
                 .running()?
@@ -245,6 +249,7 @@ impl Session for HelloSession {
                 Some(mut started) => {
                     let ready = started.session.read_handshake(&started.hello);
                     self.state = State::Running(started.session);
+                    self.hello_len = started.hello.len();
                     self.downgrade = started.downgrade;
                     ready
                 }
@@ -269,6 +274,9 @@ impl Session for HelloSession {
         };
         let before = out.len();
         let keys = session.write_handshake(out);
+        if self.hello_len == 0 {
+            self.hello_len = out.len() - before; // a client writes it first
+        }
         self.watch.feed(&out[before..]);
         keys
     }

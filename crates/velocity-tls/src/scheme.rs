@@ -197,12 +197,10 @@ pub(crate) fn verify(
         .map_err(|_| bad())?;
 
     match chain::alternative_key(certificate) {
-        Ok(Some((level, key))) if level == scheme.level => {
-            match chain::verify_ml_dsa(level, &key, message, ml_dsa) {
-                true => Ok(HandshakeSignatureValid::assertion()),
-                false => Err(bad()),
-            }
-        }
+        Ok(Some((level, key))) if level == scheme.level => match chain::verify_ml_dsa(level, &key, message, ml_dsa) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(bad()),
+        },
         Ok(_) => Err(misused),
         Err(error) => Err(invalid(error)),
     }

@@ -136,9 +136,8 @@ impl ServerTls {
             let resolver = Arc::new(ResolveLean(certificates.clone()));
             config(resolver, verifier, groups, Aead::Aes128, protocols, transport)
         };
-        let lean_quic = |groups: &[u16], protocol: &[u8]| {
-            QuicConfig::new(lean(groups, vec![protocol.to_vec()], Transport::Quic)?)
-        };
+        let lean_quic =
+            |groups: &[u16], protocol: &[u8]| QuicConfig::new(lean(groups, vec![protocol.to_vec()], Transport::Quic)?);
 
         let offers_velocity = offered(alpn::VELOCITY);
         let mut velocity = Vec::new();

@@ -12,14 +12,14 @@ use proptest::prelude::*;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use support::*;
-use velocity_tls::chain::{ChainError, Level, Roots, alternative_key, verify_ml_dsa};
+use velocity_tls::chain::{ChainError, Level, Roots, alternative_key, verify, verify_ml_dsa};
 
 /// Bits flipped in each of the three certificates, besides those of the vectors.
 const FLIPS: usize = 900;
 
 static VECTORS: LazyLock<Value> = LazyLock::new(|| vectors("hybrid-refusals.json"));
 
-/// Leaf, intermediate and root, a list of that root, and when they are good.
+/// Leaf, intermediate and root, and when they are good.
 struct Good {
     certificates: Vec<Vec<u8>>,
     at: UnixTime,
@@ -34,22 +34,22 @@ static GOOD: LazyLock<Good> = LazyLock::new(|| {
 });
 
 /// Whether the good chain passes with `which` replaced.
-fn judge(which: usize, replacement: Vec<u8>) -> Result<(), ChainError> {
+fn replaced(which: usize, replacement: Vec<u8>) -> Result<(), ChainError> {
     let mut certificates = GOOD.certificates.clone();
     certificates[which] = replacement;
     let (sent, trusted) = certificates.split_at(2);
-    verify(sent, trusted, &[], &demands(GOOD.at, "a.example")).map(|_| ())
+    judge(sent, trusted, &[], &demands(GOOD.at, "a.example")).map(|_| ())
 }
 
 fn flipped(which: usize, bit: usize) -> Result<(), ChainError> {
     let mut data = GOOD.certificates[which].clone();
     data[bit / 8] ^= 1 << (bit % 8);
-    judge(which, data)
+    replaced(which, data)
 }
 
 #[test]
 fn it_is_good_before() {
-    judge(0, GOOD.certificates[0].clone()).unwrap();
+    replaced(0, GOOD.certificates[0].clone()).unwrap();
 }
 
 #[test]
@@ -62,7 +62,10 @@ fn any_single_bit_flipped_is_refused_for_its_cause() {
             let error = flipped(which, bit.parse().unwrap()).unwrap_err();
             assert_eq!(error.cause.as_str(), cause, "bit {bit} of certificate {which}: {error}");
             let unread = error.subject.is_empty() && which == 2;
-            assert!(unread || error.link == link, "bit {bit} of certificate {which}: {error}");
+            assert!(
+                unread || error.link == link,
+                "bit {bit} of certificate {which}: {error}"
+            );
             count += 1;
         }
     }
@@ -92,7 +95,12 @@ enum Edit {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    let octets = || vec(prop_oneof![any::<u8>(), Just(0x30), Just(0x80), Just(0xff), Just(0)], 1..6);
+    let octets = || {
+        vec(
+            prop_oneof![any::<u8>(), Just(0x30), Just(0x80), Just(0xff), Just(0)],
+            1..6,
+        )
+    };
     prop_oneof![
         4 => (any::<prop::sample::Index>(), octets()).prop_map(|(at, data)| Edit::Write(at, data)),
         1 => (any::<prop::sample::Index>(), octets()).prop_map(|(at, data)| Edit::Insert(at, data)),
@@ -105,7 +113,11 @@ fn edited(mut data: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         let size = data.len().max(1);
         match edit {
-            Edit::Write(at, octets) => data.iter_mut().skip(at.index(size)).zip(octets).for_each(|(old, new)| *old = *new),
+            Edit::Write(at, octets) => data
+                .iter_mut()
+                .skip(at.index(size))
+                .zip(octets)
+                .for_each(|(old, new)| *old = *new),
             Edit::Insert(at, octets) => {
                 let at = at.index(size).min(data.len());
                 data.splice(at..at, octets.iter().copied());
@@ -125,9 +137,9 @@ proptest! {
 
     #[test]
     fn arbitrary_octets_are_refused(data in vec(any::<u8>(), 0..600), which in 0usize..3) {
-        prop_assert!(judge(which, data.clone()).is_err());
+        prop_assert!(replaced(which, data.clone()).is_err());
         prop_assert!(alternative_key(&data).is_err());
-        prop_assert!(Roots::new(&[], &[data.clone()]).is_err());
+        prop_assert!(Roots::new(&[], std::slice::from_ref(&data)).is_err());
         for level in Level::ALL {
             prop_assert!(!verify_ml_dsa(level, &data, &data, &data));
         }
@@ -137,7 +149,7 @@ proptest! {
     fn edited_certificates_are_refused(edits in vec(edit(), 1..4), which in 0usize..3) {
         let data = edited(GOOD.certificates[which].clone(), &edits);
         if data != GOOD.certificates[which] {
-            prop_assert!(judge(which, data).is_err());
+            prop_assert!(replaced(which, data).is_err());
         }
     }
 
@@ -146,7 +158,7 @@ proptest! {
         let lists: Vec<_> = VECTORS["lists"].as_object().unwrap().values().map(octets).collect();
         let list = edited(lists[number.index(lists.len())].clone(), &edits);
         let (sent, trusted) = GOOD.certificates.split_at(2);
-        let _ = verify(sent, trusted, &[list], &demands(GOOD.at, "a.example"));
+        let _ = judge(sent, trusted, &[list], &demands(GOOD.at, "a.example"));
     }
 
     #[test]
@@ -157,7 +169,7 @@ proptest! {
         let sent: Vec<_> = sent.iter().map(der).collect();
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let name = demands(GOOD.at, &name);
-        prop_assert!(velocity_tls::chain::verify(&sent, &roots, &name).is_err());
-        prop_assert!(velocity_tls::chain::verify(&sent, &roots, &demands(at, "a.example")).is_err());
+        prop_assert!(verify(&sent, &roots, &name).is_err());
+        prop_assert!(verify(&sent, &roots, &demands(at, "a.example")).is_err());
     }
 }

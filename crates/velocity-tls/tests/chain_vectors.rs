@@ -6,13 +6,13 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use aws_lc_rs::signature::{
-    KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
-};
+use aws_lc_rs::signature::{KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use support::*;
-use velocity_tls::chain::{Cause, Demands, Level, Usage, alternative_key, verify_ml_dsa};
+use velocity_tls::chain::{Cause, Demands, Level, Roots, Usage, alternative_key, verify, verify_ml_dsa};
 
 /// Run every case of a file; returns the causes that occurred.
 fn run(file: &str) -> HashSet<Option<Cause>> {
@@ -27,12 +27,16 @@ fn run_case(vectors: &Value, case: &Value) -> Option<Cause> {
     let demands = Demands {
         at: time(&case["at"]),
         name: case["name"].as_str(),
-        usage: if case["usage"] == "client" { Usage::Client } else { Usage::Server },
+        usage: if case["usage"] == "client" {
+            Usage::Client
+        } else {
+            Usage::Server
+        },
         at_least: level(&case["at_least"]),
     };
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
     let lists = named(&vectors["lists"], &case["lists"]);
-    let found = verify(&sent, &trusted, &lists, &demands);
+    let found = judge(&sent, &trusted, &lists, &demands);
     // Where webpki alone refuses, that is the cause, of the leaf.
     let alone = cause(&case["webpki"]);
     let expected = alone.or(cause(&case["cause"]));
@@ -47,7 +51,11 @@ fn run_case(vectors: &Value, case: &Value) -> Option<Cause> {
             assert_eq!(error.to_string().contains("webpki"), alone.is_some(), "{what}: {error}");
             assert!(error.message.contains(&error.subject), "{what}: {error}");
             // What cannot be read of the roots has its place among them: there is no chain yet.
-            let link = if alone.is_some() { 0 } else { case["link"].as_u64().unwrap() };
+            let link = if alone.is_some() {
+                0
+            } else {
+                case["link"].as_u64().unwrap()
+            };
             let unread = error.subject.is_empty() && link == sent.len() as u64;
             assert!(unread || error.link as u64 == link, "{what}: {error}");
         }
@@ -72,6 +80,68 @@ fn whatever_else_is_refused() {
 }
 
 #[test]
+fn a_list_is_asked_again() {
+    let vectors = vectors("hybrid-refusals.json");
+    let cases = vectors["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["what"] == "a revoked leaf").unwrap();
+    let der = |which: &str| {
+        named(&vectors["certificates"], &case[which])
+            .into_iter()
+            .map(CertificateDer::from)
+    };
+    let lists = named(&vectors["lists"], &case["lists"]);
+    let roots = Roots::new(&der("roots").collect::<Vec<_>>(), &lists).unwrap();
+    let sent: Vec<_> = der("chain").collect();
+    let demands = demands(time(&case["at"]), "a.example");
+    for _ in 0..3 {
+        assert_eq!(verify(&sent, &roots, &demands).unwrap_err().cause, Cause::Revoked);
+        // Its signatures are known now, but not that it is of another day.
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(demands.at.as_secs() + 2 * 86_400));
+        let later = Demands { at, ..demands };
+        assert_eq!(
+            verify(&sent, &roots, &later).unwrap_err().cause,
+            Cause::BadRevocationList
+        );
+    }
+}
+
+#[test]
+fn a_list_is_only_by_whom_it_was_found_to_be() {
+    let vectors = vectors("hybrid-refusals.json");
+    let cases = vectors["cases"].as_array().unwrap();
+    let [one, other] =
+        ["one of two of a name", "the other"].map(|what| cases.iter().find(|case| case["what"] == what).unwrap());
+    let der = |names: &Value| {
+        named(&vectors["certificates"], names)
+            .into_iter()
+            .map(CertificateDer::from)
+            .collect()
+    };
+    let (trusted, first, second): (Vec<_>, Vec<_>, Vec<_>) =
+        (der(&one["roots"]), der(&one["chain"]), der(&other["chain"]));
+    let roots = Roots::new(&trusted, &named(&vectors["lists"], &one["lists"])).unwrap();
+    let demands = demands(time(&one["at"]), "a.example");
+    for _ in 0..2 {
+        verify(&first, &roots, &demands).unwrap();
+        assert_eq!(
+            verify(&second, &roots, &demands).unwrap_err().cause,
+            Cause::BadRevocationList
+        );
+    }
+}
+
+#[test]
+fn roots_with_and_without_an_alternative_key() {
+    let vectors = vectors("hybrid-certificates.json");
+    for (name, hybrid) in [("8 root", true), ("10 a.example", false)] {
+        let der = CertificateDer::from(octets(&vectors["certificates"][name]));
+        let roots = Roots::new(&[der], &[]).unwrap();
+        assert_eq!(roots.is_hybrid(), hybrid);
+        assert!(format!("{roots:?}").contains(name[2..].trim_start()));
+    }
+}
+
+#[test]
 fn alternative_signatures() {
     for vector in vectors("hybrid-certificates.json")["signatures"].as_array().unwrap() {
         let part = |name: &str| octets(&vector[name]);
@@ -84,7 +154,12 @@ fn alternative_signatures() {
         }
         assert!(!verify_ml_dsa(level, &key, &covered[1..], &signature));
         assert!(!verify_ml_dsa(level, &key, &covered, &signature[1..]));
-        assert!(!verify_ml_dsa(level, &part("subject_alt_public_key_info"), &covered, &signature));
+        assert!(!verify_ml_dsa(
+            level,
+            &part("subject_alt_public_key_info"),
+            &covered,
+            &signature
+        ));
         let algorithm = match level {
             Level::MlDsa44 => &ML_DSA_44_SIGNING,
             Level::MlDsa65 => &ML_DSA_65_SIGNING,
@@ -112,9 +187,12 @@ fn names_of_the_leaf() {
     let vectors = vectors("hybrid-certificates.json");
     let case = &vectors["cases"][0];
     let [sent, trusted] = ["chain", "roots"].map(|which| named(&vectors["certificates"], &case[which]));
-    let verified = verify(&sent, &trusted, &[], &demands(time(&case["at"]), "a.example")).unwrap();
+    let verified = judge(&sent, &trusted, &[], &demands(time(&case["at"]), "a.example")).unwrap();
     assert_eq!(verified.leaf_names, ["a.example", "192.0.2.1"]);
-    assert_eq!((verified.level, verified.subject.as_str()), (Level::MlDsa44, "a.example"));
+    assert_eq!(
+        (verified.level, verified.subject.as_str()),
+        (Level::MlDsa44, "a.example")
+    );
 }
 
 #[test]

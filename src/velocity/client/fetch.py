@@ -116,7 +116,7 @@ def _attempt(order: Order, watcher: Watcher) -> Fetched:
         timeout=min(order.timeout, _CONNECT_TIMEOUT),
     )
     watcher.connected(connection)
-    spoken = connection.facts["alpn"] or "http/1.1"
+    spoken: Protocol = connection.facts["alpn"] or "http/1.1"
     if spoken == "velocity/1":
         memory.remember(target.host, target.port)
     headers = list(order.headers)

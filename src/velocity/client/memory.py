@@ -1,7 +1,7 @@
 """Which hosts have spoken `velocity/1`: a later downgrade of one of them is worth a warning.
 
-One JSON file under `~/.local/state/velocity` (XDG Base Directory Specification), private to the user. It is a memory and
-no policy: whoever must not be downgraded says so with --require-velocity.
+One JSON file under `~/.local/state/velocity` (XDG Base Directory Specification), private to the user. It is a
+memory and no policy: whoever must not be downgraded says so with --require-velocity.
 """
 
 from __future__ import annotations

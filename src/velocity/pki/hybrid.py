@@ -73,7 +73,14 @@ _ATTRIBUTES = 0xA0
 _MAX_SIZE: Final = 1 << 16
 """Bytes of a certificate or request that is read."""
 _MAX_LIST_SIZE: Final = 64 << 20
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class Alternative(NamedTuple):

@@ -105,12 +105,15 @@ def find_certificate(chain_file: Path, key_file: Path) -> Certificate:
     """A chain and a key, and what lies beside them: the ML-DSA key of a hybrid chain, and its lean sibling.
 
     Raises:
-        StartError: the chain is hybrid and there is no ML-DSA key for it (`CERT_INCOMPLETE`), or it cannot be read.
+        StartError: the chain is hybrid and there is no ML-DSA key for it (`CERT_INCOMPLETE`).
     """
     from velocity._core import certificate_facts
     from velocity.config.plan import Certificate
 
-    level = certificate_facts(str(chain_file))["ml_dsa_level"]
+    try:
+        level = certificate_facts(str(chain_file))["ml_dsa_level"]
+    except StartError:
+        level = None  # the engine says what is wrong with it
     alternative, lean = sibling(key_file, "mldsa"), sibling(chain_file, "classical")
     if level is not None and not alternative.is_file():
         raise StartError(

@@ -1,7 +1,8 @@
 // A second implementation to talk to: Go's net/http and crypto/tls, and quic-go.
 //
 // It makes one request over one protocol with the key exchange groups it is told to offer, and prints
-// what was negotiated as one JSON object. Any failure is one line on stderr and exit code 1.
+// what was negotiated as one JSON object. It can upload first, or give up on a first download, and then
+// uses the same connection. Any failure is one line on stderr and exit code 1.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -41,6 +43,30 @@ type report struct {
 	Bytes    int64               `json:"bytes"`
 	SHA256   string              `json:"sha256"`
 	Fields   map[string][]string `json:"fields"`
+	Upload   *upload             `json:"upload,omitempty"`
+}
+
+// What became of an upload.
+type upload struct {
+	Status int   `json:"status"`
+	Taken  int64 `json:"taken"`
+}
+
+// A body of zeros that knows how much of it was taken. It may be read while the answer is here already.
+type zeros struct {
+	left  int64
+	taken atomic.Int64
+}
+
+func (body *zeros) Read(buffer []byte) (int, error) {
+	size := min(int64(len(buffer)), body.left)
+	if size == 0 {
+		return 0, io.EOF
+	}
+	clear(buffer[:size])
+	body.left -= size
+	body.taken.Add(size)
+	return int(size), nil
 }
 
 func main() {
@@ -48,9 +74,12 @@ func main() {
 	alpn := flag.String("alpn", "h2", "velocity/1, h3, h2 or http/1.1")
 	offer := flag.String("groups", "X25519MLKEM768", "key exchange groups to offer, comma-separated")
 	roots := flag.String("cacert", "", "PEM file of the root to trust")
+	size := flag.Int64("upload", 0, "bytes to POST to the same URL first")
+	cancel := flag.Int64("cancel", 0, "of how many bytes a first download of the same URL is given up")
+	times := flag.Int("times", 1, "how often to do that")
 	flag.Parse()
 
-	answer, err := get(*url, *alpn, *offer, *roots)
+	answer, err := conversation(*url, *alpn, *offer, *roots, *size, *cancel, *times)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(answer)
 	}
@@ -60,12 +89,72 @@ func main() {
 	}
 }
 
-func get(url, alpn, offer, roots string) (*report, error) {
+func conversation(url, alpn, offer, roots string, size, cancel int64, times int) (*report, error) {
+	client, err := newClient(alpn, offer, roots)
+	if err != nil {
+		return nil, err
+	}
+	var uploaded *upload
+	for range times {
+		if cancel > 0 {
+			if err := giveUp(client, url, cancel); err != nil {
+				return nil, fmt.Errorf("the download to be given up: %w", err)
+			}
+		}
+		if size > 0 {
+			if uploaded, err = post(client, url, size); err != nil {
+				return nil, fmt.Errorf("the upload: %w", err)
+			}
+		}
+	}
+	answer, err := get(client, url)
+	if err == nil {
+		answer.Upload = uploaded
+	}
+	return answer, err
+}
+
+// Read so many bytes of an answer and want no more.
+func giveUp(client *http.Client, url string, size int64) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, err = io.CopyN(io.Discard, response.Body, size)
+	return err
+}
+
+func post(client *http.Client, url string, size int64) (*upload, error) {
+	body := &zeros{left: size}
+	request, err := http.NewRequest(http.MethodPost, url, body)
+	if err != nil {
+		return nil, err
+	}
+	request.ContentLength = size
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return nil, err
+	}
+	return &upload{Status: response.StatusCode, Taken: body.taken.Load()}, nil
+}
+
+func newClient(alpn, offer, roots string) (*http.Client, error) {
 	config, err := tlsConfig(offer, roots)
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: 30 * time.Second}
+	client := &http.Client{Timeout: 60 * time.Second}
 	switch alpn {
 	case "velocity/1", "h3":
 		client.Transport = &http3.Transport{
@@ -83,7 +172,10 @@ func get(url, alpn, offer, roots string) (*report, error) {
 	default:
 		return nil, fmt.Errorf("unknown protocol %q", alpn)
 	}
+	return client, nil
+}
 
+func get(client *http.Client, url string) (*report, error) {
 	response, err := client.Get(url)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ def test_request(core: FakeCore) -> None:
     )
     assert core.connections[0].asked == [("PUT", "/f", {"x-one": "1", "accept": "*/*"}, b"body")]
     assert core.connections[0].options["profile"] == "light"
-    assert core.tried == [("h2", 10.0)]
+    assert core.tried == [(("h2",), 10.0)]
 
 
 def test_data_makes_it_a_post(core: FakeCore) -> None:

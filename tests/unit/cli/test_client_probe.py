@@ -9,6 +9,7 @@ import pytest
 
 from velocity.cli.app import run
 from velocity.client import probe as module
+from velocity.client.connect import Trust
 from velocity.errors import ConnectError
 
 WORKS: dict[str, Any] = {
@@ -18,6 +19,7 @@ WORKS: dict[str, Any] = {
     "signature_scheme": "ecdsa_secp256r1_sha256",
     "round_trips": 1,
     "handshake_ms": 1.25,
+    "verification": {"classical": True, "ml_dsa": True, "ml_dsa_level": "ML-DSA-65"},
 }
 FAILS: dict[str, Any] = {"ok": False, "code": "CONNECT_FAILED", "error": "refused by \x1b[31mh"}
 
@@ -59,7 +61,7 @@ def test_table(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
     calls = asked(WORKS, CERTIFICATE)
     assert run(["client", "probe", "h:4433", "--insecure", "--timeout", "2"]) == 0
     out, err = capsys.readouterr()
-    assert calls == [("h", 4433, (None, True), 2.0)]
+    assert calls == [("h", 4433, Trust(None, True), 2.0)]
     assert err == ""
     lines = out.splitlines()
     assert lines[0].split("  ")[0] == "protocol"
@@ -87,7 +89,7 @@ def test_without_velocity_it_fails(asked: Any, flags: list[str], capsys: pytest.
 def test_json(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
     calls = asked(WORKS, CERTIFICATE)
     assert run(["client", "probe", "[::1]", "--json", "--cacert", "ca.pem"]) == 0
-    assert calls == [("::1", 443, ("ca.pem", False), 5.0)]
+    assert calls == [("::1", 443, Trust("ca.pem"), 5.0)]
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"]
     assert list(answer["protocols"]) == ["velocity/1", "h3", "h2", "http/1.1"]

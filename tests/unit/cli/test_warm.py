@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from velocity import cli
 from velocity.cli import warm
-from velocity.pki.keys import sibling
 from velocity.server.launch import Launch, Runtime
 
 ARGUMENTS = ["serve", "--self-signed"]
@@ -32,8 +31,8 @@ def launch(tmp_path: Path) -> Launch:
     return Launch(
         plan='{"größe":1}',
         chain_file=str(tmp_path / "cert.pem"),
-        key_file=str(tmp_path / "key.pem"),
-        self_signed=True,
+        certificate_files=tuple(str(tmp_path / name) for name in ("cert.pem", "key.pem", "key.mldsa.pem")),
+        trust_file=str(tmp_path / "trust.pem"),
         good_until=time.time() + 60,
         domains=("a.example",),
         alpn=("h3",),
@@ -85,11 +84,11 @@ def test_forgotten(launch: Launch, change: str, monkeypatch: pytest.MonkeyPatch,
         case "certificate":
             Path(launch.chain_file).write_text("another")
         case "key":
-            Path(launch.key_file).chmod(0o644)
+            Path(launch.certificate_files[1]).chmod(0o644)
         case "gone":
-            Path(launch.key_file).unlink()
+            Path(launch.certificate_files[1]).unlink()
         case "ML-DSA key":
-            sibling(Path(launch.key_file), "mldsa").touch()
+            Path(launch.certificate_files[2]).touch()
         case "open":
             kept()[0].chmod(0o644)
     assert warm.recall(arguments) is None

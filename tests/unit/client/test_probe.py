@@ -18,6 +18,7 @@ FACTS: dict[str, Any] = {
     "handshake_ms": 1.23456,
     "certificate_sha256": "ab",
     "certificate_chain": [b"no certificate"],
+    "ml_dsa_level": None,
 }
 
 

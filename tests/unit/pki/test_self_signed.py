@@ -61,7 +61,13 @@ def test_what_is_in_it(tmp_path: Path) -> None:
 def test_where_it_is(tmp_path: Path) -> None:
     chain, key = ensure(tmp_path)
     assert chain.parent == key.parent == tmp_path / ".velocity" / "certs"
-    assert sorted(path.name for path in chain.parent.iterdir()) == ["cert.pem", "key.mldsa.pem", "key.pem"]
+    assert sorted(path.name for path in chain.parent.iterdir()) == [
+        "cert.classical.pem",
+        "cert.pem",
+        "key.mldsa.pem",
+        "key.pem",
+        "trust.pem",
+    ]
     for path in chain.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(chain.parent.stat().st_mode) == 0o700

@@ -11,6 +11,7 @@ import pytest
 from velocity import _core
 from velocity.config.options import ServeOptions
 from velocity.errors import ConfigError, StartError
+from velocity.pki import self_signed
 from velocity.server import launch, supervisor
 from velocity.server.launch import Launch, Runtime, announce, prepare
 from velocity.telemetry import logs
@@ -27,8 +28,8 @@ def started(**changes: Any) -> Launch:
     values: dict[str, Any] = {
         "plan": "{}",
         "chain_file": "/s/.velocity/certs/cert.pem",
-        "key_file": "/s/.velocity/certs/key.pem",
-        "self_signed": True,
+        "certificate_files": (),
+        "trust_file": "/s/.velocity/certs/trust.pem",
         "good_until": math.inf,
         "domains": (),
         "alpn": ("velocity/1", "h3", "h2", "http/1.1"),
@@ -44,7 +45,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Announce a start, and return the lines."""
 
     def announced(addresses: list[str], names: list[str], **changes: Any) -> list[str]:
-        monkeypatch.setattr(_core, "certificate_facts", lambda _: {"sha256": "ab", "names": names})
+        facts = {"sha256": "ab", "names": names, "ml_dsa_level": changes.pop("level", "ML-DSA-65")}
+        monkeypatch.setattr(_core, "certificate_facts", lambda _: facts)
         lines: list[str] = []
         announce(started(**changes), addresses, lines.append)
         return lines
@@ -58,8 +60,8 @@ def test_announcement(said: Any) -> None:
         "  https://localhost:4433/",
         "  protocols    velocity/1, h3 over UDP; h2, http/1.1 over TCP",
         "  profile      balanced (X25519MLKEM768)",
-        "  certificate  SHA-256 ab (self-signed)",
-        "  fetch it     velocity client get https://localhost:4433/ --cacert /s/.velocity/certs/cert.pem",
+        "  certificate  SHA-256 ab (self-signed, hybrid with ML-DSA-65)",
+        "  fetch it     velocity client get https://localhost:4433/ --cacert /s/.velocity/certs/trust.pem",
     ]
 
 
@@ -89,8 +91,8 @@ def test_every_listener_is_named(said: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "names", "command"),
     [
-        ({"self_signed": False}, ["a.example"], "velocity client get https://a.example:1/"),
-        ({"chain_file": "/my site/c.pem"}, ["localhost"],
+        ({"trust_file": ""}, ["a.example"], "velocity client get https://a.example:1/"),
+        ({"trust_file": "/my site/c.pem"}, ["localhost"],
          "velocity client get https://localhost:1/ --cacert '/my site/c.pem'"),
         # A name made up for a trial leads nowhere: fetch from this machine instead.
         ({"domains": ("a.example",)}, ["a.example"], "velocity client get https://localhost:1/ --insecure"),
@@ -98,6 +100,21 @@ def test_every_listener_is_named(said: Any) -> None:
 )  # fmt: skip
 def test_command(said: Any, changes: dict[str, Any], names: list[str], command: str) -> None:
     assert said(["127.0.0.1:1"], names, **changes)[-1] == f"  fetch it     {command}"
+
+
+def test_without_a_hybrid_certificate(said: Any) -> None:
+    lines = said(["127.0.0.1:1"], ["localhost"], level=None, trust_file="")
+    assert "  certificate  SHA-256 ab (classical)" in lines
+    assert any(line.startswith("  velocity/1   off") for line in lines)
+    assert not any("off" in line for line in said(["127.0.0.1:1"], ["localhost"], level=None, alpn=("h3",)))
+
+
+def test_a_hybrid_chain_without_its_key(tmp_path: Path) -> None:
+    pair = self_signed.ensure(tmp_path, ())
+    (pair.key_file.parent / "key.mldsa.pem").unlink()
+    with pytest.raises(StartError, match="ML-DSA-65 key") as caught:
+        prepare(options(tmp_path, cert=pair.chain_file, key=pair.key_file), Runtime())
+    assert caught.value.code == "CERT_INCOMPLETE"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ use crate::stats::{Samples, rounded};
 use crate::target::Target;
 use crate::tls::Verify;
 
-/// Handshakes of each offer before any is counted.
+/// Handshakes of each offer before any is counted, unless told otherwise.
 const WARMUP: usize = 20;
 
 pub fn run(args: &mut Args) -> Result<Value> {
@@ -22,30 +22,33 @@ pub fn run(args: &mut Args) -> Result<Value> {
     let transport: Transport = args.required("transport")?;
     let offers: String = args.required("offers")?;
     let count: usize = args.or("count", 300)?;
+    let cold: bool = args.or("cold", false)?;
+    let warmup: usize = args.or("warmup", WARMUP)?;
     args.finish()?;
     let offers = offers.split(',').map(str::parse).collect::<Result<Vec<Offer>>>()?;
 
     block_on(async move {
         let mut contenders = Vec::with_capacity(offers.len());
         for offer in offers {
-            let client = Client::new(transport, &offer, &target.ca, Verify::Yes)?;
-            contenders.push((offer, client, Samples::default()));
+            let client = Client::new(transport, &offer, &target.ca, Verify::Yes, cold)?;
+            contenders.push((offer, client, Samples::default(), (0, 0)));
         }
-        for round in 0..WARMUP + count {
-            for (offer, client, times) in &mut contenders {
+        for round in 0..warmup + count {
+            for (offer, client, times, bytes) in &mut contenders {
                 let start = Instant::now();
                 let session = client
                     .connect(target.address)
                     .await
                     .map_err(|e| format!("{}@{}: {e}", offer.group, offer.alpn))?;
                 let elapsed = start.elapsed();
+                *bytes = session.bytes();
                 session.close().await?;
-                if round >= WARMUP {
+                if round >= warmup {
                     times.push(elapsed.as_secs_f64() * 1e3);
                 }
             }
         }
-        let figures = contenders.into_iter().map(|(offer, _, mut times)| {
+        let figures = contenders.into_iter().map(|(offer, _, mut times, (sent, received))| {
             times.sort();
             json!({
                 "group": offer.group,
@@ -53,6 +56,8 @@ pub fn run(args: &mut Args) -> Result<Value> {
                 "median_ms": rounded(times.quantile(0.5), 4),
                 "p95_ms": rounded(times.quantile(0.95), 4),
                 "min_ms": rounded(times.quantile(0.0), 4),
+                "sent_bytes": sent,
+                "received_bytes": received,
             })
         });
         Ok(json!({ "count": count, "offers": figures.collect::<Vec<_>>() }))

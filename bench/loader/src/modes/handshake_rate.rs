@@ -36,7 +36,7 @@ pub fn run(args: &mut Args) -> Result<Value> {
     block_on(async move {
         let tally = Rc::new(Tally::default());
         for _ in 0..workers {
-            let mut client = Client::new(transport, &offer, &target.ca, Verify::No)?;
+            let mut client = Client::new(transport, &offer, &target.ca, Verify::No, false)?;
             let tally = tally.clone();
             spawn_local(async move {
                 let error = loop {

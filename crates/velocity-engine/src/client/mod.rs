@@ -114,6 +114,8 @@ pub struct Report {
     pub verified: bool,
     /// What the chain rests on, where both of its signatures were verified.
     pub level: Option<Level>,
+    /// Over QUIC: UDP payload until the handshake was done, in bytes, sent and received.
+    pub bytes: Option<(u64, u64)>,
 }
 
 /// A response head, and a body that is read chunk by chunk.

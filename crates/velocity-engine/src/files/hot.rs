@@ -6,8 +6,8 @@
 
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use quick_cache::sync::Cache;
@@ -97,22 +97,29 @@ impl Weighter<Key, Arc<Entry>> for Size {
 }
 
 /// The cache of one site.
-pub struct Hot(Cache<Key, Arc<Entry>, Size>);
+pub struct Hot {
+    bytes: u64,
+    /// Made when there is something to keep: there may be thousands of sites of which nothing is asked.
+    cache: OnceLock<Cache<Key, Arc<Entry>, Size>>,
+}
 
 impl Hot {
     pub fn new(bytes: u64) -> Self {
-        // The estimate sizes the tables; 8 KiB is a usual small file.
-        Self(Cache::with_weighter((bytes / 8192).max(16) as usize, bytes, Size))
+        Self {
+            bytes,
+            cache: OnceLock::new(),
+        }
     }
 
     /// The entry for a request path, as the URL has it, if it is still current.
     pub fn get(&self, path: &str, accepted: Accepted, root: &Root) -> Option<Arc<Entry>> {
         let key = KeyRef(path, accepted);
-        let entry = self.0.get(&key)?;
+        let cache = self.cache.get()?;
+        let entry = cache.get(&key)?;
         if entry.is_current(root) {
             return Some(entry);
         }
-        self.0.remove(&key);
+        cache.remove(&key);
         None
     }
 
@@ -123,7 +130,9 @@ impl Hot {
             .iter()
             .all(|(_, identity)| identity.is_settled(entry.seen));
         if settled && path.len() <= MAX_KEY {
-            self.0.insert(
+            // The estimate sizes the tables; 8 KiB is a usual small file.
+            let cache = || Cache::with_weighter((self.bytes / 8192).max(16) as usize, self.bytes, Size);
+            self.cache.get_or_init(cache).insert(
                 Key {
                     path: path.into(),
                     accepted,
@@ -135,12 +144,14 @@ impl Hot {
 
     #[cfg(test)]
     pub fn clear(&self) {
-        self.0.clear();
+        if let Some(cache) = self.cache.get() {
+            cache.clear();
+        }
     }
 
     /// Entries held, whether current or not.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.cache.get().map_or(0, Cache::len)
     }
 }

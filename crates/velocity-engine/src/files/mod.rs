@@ -3,7 +3,7 @@
 //! [`path`] refuses, [`root`] opens, [`conditional`] and [`range`] decide how much of it to send,
 //! [`coding`] in which form, [`hot`] remembers.
 
-mod coding;
+pub(crate) mod coding;
 mod conditional;
 mod hot;
 mod listing;
@@ -30,8 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, LOCATION, RANGE, VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION, RANGE, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -53,6 +53,8 @@ use crate::service::plain;
 
 /// Files up to this size are kept in memory.
 const MAX_HOT: u64 = 256 * 1024;
+/// Memory for all forms of the one file of a handler that has no more.
+const MAX_HOT_SINGLE: u64 = 4 << 20;
 /// Files up to this size are coded whole, and the result kept in memory.
 const MAX_CODED: u64 = 1 << 20;
 /// Larger files that are coded while they are sent, at once; each holds the memory of an encoder.
@@ -71,12 +73,28 @@ struct Site {
     cache_control: Option<HeaderValue>,
     dotfiles: bool,
     compress: bool,
+    /// Cut from the names of what is looked for.
+    prefix: Vec<u8>,
+    /// Answers what is not there.
+    fallback: Option<Vec<u8>>,
+    /// Answers everything, whatever the path.
+    only: Option<Only>,
     hot: Hot,
     /// Whole files being coded: as many as there are processors.
     coding: Arc<Semaphore>,
     /// Files being coded while they are sent.
     streaming: Arc<Semaphore>,
 }
+
+/// The one file of a handler that has no more.
+struct Only {
+    name: Vec<u8>,
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+}
+
+/// Under what a file is remembered that answers many paths: no URL has this one.
+const ANY_PATH: &str = "";
 
 impl Files {
     /// Open the root.
@@ -92,16 +110,22 @@ impl Files {
         };
         for name in &plan.index {
             // Plain names only: a path could lead to where the path of a URL may not.
-            if matches!(name.as_str(), "" | "." | "..")
-                || name.contains(['/', '\0'])
-                || path::is_hidden(name.as_bytes(), true)
-            {
+            if !is_name(name) {
                 return Err(
                     crate::Error::config("INDEX_INVALID", format!("{name:?} cannot be an index file"))
                         .hint("an index file is a plain file name, like index.html"),
                 );
             }
         }
+        let fallback = plan.fallback_file.as_ref().map(|name| name.trim_start_matches('/'));
+        if let Some(name) = fallback.filter(|name| !name.split('/').all(is_name)) {
+            return Err(
+                crate::Error::config("FALLBACK_INVALID", format!("{name:?} cannot be a fallback file"))
+                    .hint("a fallback file is below the root, like index.html"),
+            );
+        }
+        let prefix = SitePath::parse(&format!("/{}", plan.strip_prefix), true)
+            .map_err(|_| crate::Error::config("PREFIX_INVALID", format!("{:?} is no prefix", plan.strip_prefix)))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Site {
             root: Root::open(&plan.root, plan.dotfiles)?,
@@ -110,7 +134,46 @@ impl Files {
             cache_control,
             dotfiles: plan.dotfiles,
             compress: plan.compress,
+            prefix: prefix.relative,
+            fallback: fallback.map(|name| name.as_bytes().to_vec()),
+            only: None,
             hot: Hot::new(plan.hot_cache_bytes),
+            coding: Arc::new(Semaphore::new(processors)),
+            streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
+        })))
+    }
+
+    /// One file for every path. `content_type` is by its name if there is none.
+    pub fn single(path: &Path, status: StatusCode, content_type: Option<HeaderValue>) -> Result<Self> {
+        let missing = |reason: String| {
+            crate::Error::start("FILE_UNREADABLE", format!("cannot serve {}: {reason}", path.display()))
+        };
+        let (Some(name), Ok(file)) = (path.file_name(), path.metadata()) else {
+            return Err(missing("there is no such file".into()));
+        };
+        if !file.is_file() {
+            return Err(missing("it is not a file".into()));
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Arc::new(Site {
+            root: Root::open(folder, true)?,
+            index: Vec::new(),
+            listings: false,
+            cache_control: None,
+            dotfiles: true,
+            compress: true,
+            prefix: Vec::new(),
+            fallback: None,
+            only: Some(Only {
+                name: name.as_bytes().to_vec(),
+                status,
+                content_type,
+            }),
+            hot: Hot::new(MAX_HOT_SINGLE),
             coding: Arc::new(Semaphore::new(processors)),
             streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
         })))
@@ -123,11 +186,14 @@ impl Files {
             return None;
         }
         let site = &self.0;
+        if site.only.as_ref().is_some_and(|only| only.status != StatusCode::OK) {
+            return None;
+        }
         let accepted = match site.compress {
             true => Accepted::of(&request.headers),
             false => Accepted::default(),
         };
-        let entry = site.hot.get(request.uri.path(), accepted, &site.root)?;
+        let entry = site.hot.get(site.key(request), accepted, &site.root)?;
         Some(entry.answer.clone())
     }
 
@@ -139,13 +205,16 @@ impl Files {
             Method::OPTIONS => return allow(StatusCode::NO_CONTENT),
             _ => return allow(StatusCode::METHOD_NOT_ALLOWED),
         }
+        if let Some(only) = site.only.as_ref().filter(|only| only.status != StatusCode::OK) {
+            return site.always(only, request).await;
+        }
         let wants_range = request.method == Method::GET && request.headers.contains_key(RANGE);
         // Ranges are of the file as it is: a client that resumes must not depend on our encoder.
         let accepted = match site.compress && !wants_range {
             true => Accepted::of(&request.headers),
             false => Accepted::default(),
         };
-        let url = request.uri.path();
+        let url = site.key(request);
         if let Some(entry) = site.hot.get(url, accepted, &site.root) {
             return from_memory(&entry, request);
         }
@@ -156,6 +225,11 @@ impl Files {
             Err(error) => failure(error),
         }
     }
+}
+
+/// Whether a name of the Plan is one of a file, and leads nowhere else.
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && !path::is_hidden(name.as_bytes(), true)
 }
 
 /// What is asked for, on its way through the site.
@@ -177,13 +251,100 @@ struct Opened {
 }
 
 impl Site {
+    /// Under what the answer to a request is remembered.
+    fn key<'a>(&self, request: &'a Parts) -> &'a str {
+        match self.only {
+            None => request.uri.path(),
+            Some(_) => ANY_PATH,
+        }
+    }
+
+    /// The one file with another status than 200: always all of it, for conditions and ranges are about 200.
+    async fn always(self: &Arc<Self>, only: &Only, request: &Parts) -> Response {
+        let mut plain = request.clone();
+        for name in [
+            IF_MATCH,
+            IF_NONE_MATCH,
+            IF_MODIFIED_SINCE,
+            IF_UNMODIFIED_SINCE,
+            IF_RANGE,
+            RANGE,
+        ] {
+            plain.headers.remove(name);
+        }
+        let accepted = Accepted::of(&plain.headers);
+        let found = match self.hot.get(ANY_PATH, accepted, &self.root) {
+            Some(entry) => Ok(from_memory(&entry, &plain)),
+            None => Box::pin(self.find(ANY_PATH, &plain, accepted)).await,
+        };
+        match found {
+            Ok(mut response) => {
+                if response.status() == StatusCode::OK {
+                    *response.status_mut() = only.status;
+                    response.headers_mut().remove(ACCEPT_RANGES);
+                }
+                response
+            }
+            Err(error) => failure(error),
+        }
+    }
+
     async fn find(self: &Arc<Self>, url: &str, request: &Parts, accepted: Accepted) -> Result<Response, Errno> {
-        let path = match SitePath::parse(url, self.dotfiles) {
+        if let Some(only) = &self.only {
+            return self.send_named(&only.name, request, accepted).await;
+        }
+        match self.look(url, request, accepted).await {
+            Err(error) if self.fallback.is_some() && status_of(error) == StatusCode::NOT_FOUND => {}
+            result => return result,
+        }
+        if let Some(entry) = self.hot.get(ANY_PATH, accepted, &self.root) {
+            return Ok(from_memory(&entry, request));
+        }
+        let name = self.fallback.as_deref().unwrap_or_default();
+        self.send_named(name, request, accepted).await
+    }
+
+    /// Send a file that is not named by the path of the request.
+    async fn send_named(&self, name: &[u8], request: &Parts, accepted: Accepted) -> Result<Response, Errno> {
+        let ask = Ask {
+            url: ANY_PATH,
+            request,
+            accepted,
+            seen: SystemTime::now(),
+            absent: Vec::new(),
+        };
+        match self.root.find(name)? {
+            Found::File(file, identity) => {
+                let opened = Opened {
+                    file: Arc::new(file),
+                    identity,
+                    relative: name.to_vec(),
+                };
+                Ok(self.send(ask, opened).await)
+            }
+            Found::Directory(_) => Err(Errno::NOENT),
+        }
+    }
+
+    /// What is left of a name without the prefix; all of it if it has none.
+    fn strip(&self, mut path: SitePath) -> SitePath {
+        if let Some(rest) = path.relative.strip_prefix(self.prefix.as_slice())
+            && !self.prefix.is_empty()
+            && matches!(rest.first(), None | Some(b'/'))
+        {
+            path.relative = rest.strip_prefix(b"/").unwrap_or(rest).to_vec();
+        }
+        path
+    }
+
+    async fn look(self: &Arc<Self>, url: &str, request: &Parts, accepted: Accepted) -> Result<Response, Errno> {
+        let whole = match SitePath::parse(url, self.dotfiles) {
             Ok(path) => path,
             Err(Refusal::Malformed) => return Ok(plain(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
             Err(Refusal::TooLong) => return Ok(plain(StatusCode::URI_TOO_LONG, "this path is too long\n")),
             Err(Refusal::Hidden) => return Err(Errno::NOENT),
         };
+        let path = self.strip(whole.clone());
         let mut ask = Ask {
             url,
             request,
@@ -223,7 +384,7 @@ impl Site {
                     ask.absent.push(relative);
                 }
                 match self.listings {
-                    true => self.list(directory, &path, request).await,
+                    true => self.list(directory, &path, &whole, request).await,
                     false => Err(Errno::NOENT),
                 }
             }
@@ -234,7 +395,8 @@ impl Site {
     async fn send(&self, ask: Ask<'_>, opened: Opened) -> Response {
         let media_type = media_type(&opened.relative);
         let mut head = HeaderMap::with_capacity(12);
-        head.insert(CONTENT_TYPE, content_type(&media_type));
+        let fixed = self.only.as_ref().and_then(|only| only.content_type.clone());
+        head.insert(CONTENT_TYPE, fixed.unwrap_or_else(|| content_type(&media_type)));
         head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(value) = &self.cache_control {
             head.insert(CACHE_CONTROL, value.clone());
@@ -369,16 +531,22 @@ impl Site {
         })
     }
 
-    /// A page with the contents of a directory.
-    async fn list(self: &Arc<Self>, directory: OwnedFd, path: &SitePath, request: &Parts) -> Result<Response, Errno> {
+    /// A page with the contents of a directory; `whole` is its path with the prefix.
+    async fn list(
+        self: &Arc<Self>,
+        directory: OwnedFd,
+        path: &SitePath,
+        whole: &SitePath,
+        request: &Parts,
+    ) -> Result<Response, Errno> {
         let order = listing::Order::from_query(request.uri.query());
         let as_json = request
             .headers
             .get(ACCEPT)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
         let mut shown = b"/".to_vec();
-        if !path.relative.is_empty() {
-            shown.extend_from_slice(&path.relative);
+        if !whole.relative.is_empty() {
+            shown.extend_from_slice(&whole.relative);
             shown.push(b'/');
         }
         let (site, path) = (self.clone(), path.clone());
@@ -476,7 +644,8 @@ fn media_type(relative: &[u8]) -> mime_guess::Mime {
     mime_guess::from_path(Path::new(std::ffi::OsStr::from_bytes(relative))).first_or_octet_stream()
 }
 
-fn content_type(media_type: &mime_guess::Mime) -> HeaderValue {
+/// The value of Content-Type: text is UTF-8.
+pub(crate) fn content_type(media_type: &mime_guess::Mime) -> HeaderValue {
     let text = media_type.type_() == "text"
         || matches!(media_type.essence_str(), "application/javascript" | "application/json");
     let name = media_type.essence_str();

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod h3;
 pub mod prepared;
+pub mod replay;
 pub mod tcp;
 pub mod well_known;
 

@@ -64,7 +64,7 @@ pub struct ErrorPage {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Handler {
     Files(Files),
-    File(FileHandler),
+    File(File),
     Respond(Respond),
     Json(Json),
     Template(Template),
@@ -98,7 +98,7 @@ pub struct Files {
 /// One file, whatever the path.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileHandler {
+pub struct File {
     pub path: PathBuf,
     pub status: u16,
     /// `None` goes by the name of the file.

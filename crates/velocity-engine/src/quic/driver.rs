@@ -110,7 +110,9 @@ impl<H: Host> Driver<H> {
     }
 
     /// Run until `shutdown` says so and everything has ended, or until a client's socket fails.
-    pub async fn run(self, shutdown: Shutdown) -> io::Result<()> {
+    ///
+    /// A driver that drains stays until `rest` is over as well, to tell newcomers where to go instead.
+    pub async fn run(self, shutdown: Shutdown, rest: impl Future<Output = ()>) -> io::Result<()> {
         let Self {
             mut socket,
             mut core,
@@ -121,6 +123,7 @@ impl<H: Host> Driver<H> {
         let mut aborted = pin!(for_aborted.aborted());
         let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
         let mut ends: Option<Instant> = None;
+        let (mut rest, mut rests) = (pin!(rest), false);
         // A round is bounded by itself: it needs no second accountant.
         tokio::task::unconstrained(poll_fn(|cx| {
             core.woken.register(cx.waker());
@@ -130,6 +133,7 @@ impl<H: Host> Driver<H> {
             if core.phase < Phase::Aborted && aborted.as_mut().poll(cx).is_ready() {
                 core.enter(Phase::Aborted);
             }
+            rests = rests || core.phase >= Phase::Draining && rest.as_mut().poll(cx).is_ready();
             for _ in 0..ROUNDS {
                 let now = Instant::now();
                 let received = socket.poll_receive(cx, |meta, datagram| core.datagram(meta, datagram, now));
@@ -144,7 +148,7 @@ impl<H: Host> Driver<H> {
                 core.expire(now);
                 core.collect();
                 busy |= core.work(now, &socket, cx);
-                if core.phase >= Phase::Draining && core.is_closed() {
+                if core.is_closed() && (core.phase == Phase::Aborted || rests) {
                     let until = *ends.get_or_insert(now + LINGER);
                     if core.open == 0 || core.phase == Phase::Aborted || now >= until {
                         batch::end();

@@ -238,7 +238,7 @@ impl Connection {
     }
 
     /// Receive no more of a request stream, which the driver stops. Until it is [`Self::finished`],
-    /// [`Event::Stopped`] can still come of it, and nothing else.
+    /// [`Event::Stopped`] and [`Event::Priority`] can still come of it, and nothing else.
     pub fn abandon(&mut self, stream: StreamId) {
         self.end_receiving(stream);
         self.events

@@ -64,7 +64,15 @@ impl Certificate {
             return Err(Malformed::new("it lacks a field"));
         };
         let sequence = Tag::Sequence;
-        let shape = [der::explicit(0), Tag::Integer, sequence, sequence, sequence, sequence, sequence];
+        let shape = [
+            der::explicit(0),
+            Tag::Integer,
+            sequence,
+            sequence,
+            sequence,
+            sequence,
+            sequence,
+        ];
         if !der::are(&fields[..shape.len()], &shape) || version.content != [2, 1, 2] {
             return Err(Malformed::new("it is not of version 3"));
         }
@@ -78,7 +86,9 @@ impl Certificate {
         };
         let key = PublicKey::read(&signed.share(key.raw))?;
         if !key.is_usable() {
-            return Err(Malformed::new("its key is of no kind that certificates are signed with, or is none"));
+            return Err(Malformed::new(
+                "its key is of no kind that certificates are signed with, or is none",
+            ));
         }
         let mut alternative = Alternative::default();
         let mut extensions = Extensions::default();
@@ -121,7 +131,8 @@ impl Certificate {
     /// Whether names and, where both are given, key identifiers (section 4.2.1.1) allow `issuer` to be its issuer.
     pub(super) fn may_be_by(&self, issuer: &Certificate) -> bool {
         let identifiers = (&self.extensions.authority_key, &issuer.extensions.subject_key);
-        self.issuer.is(&issuer.subject) && !matches!(identifiers, (Some(authority), Some(subject)) if authority != subject)
+        self.issuer.is(&issuer.subject)
+            && !matches!(identifiers, (Some(authority), Some(subject)) if authority != subject)
     }
 
     /// Whether the classical signature is that of the issuer's key.

@@ -95,6 +95,7 @@ where
     Ok(value)
 }
 
+/// The name that an element is. Those above 39 octets, and under arcs such as 2.999, are not read.
 pub(super) fn object_identifier(element: &Element<'_>) -> Result<ObjectIdentifier, Malformed> {
     exact(element.raw)
 }

@@ -105,9 +105,7 @@ impl Cause {
             Cause::BadMlDsaSignature | Cause::BadClassicalSignature => {
                 "it was not issued by that authority, or changed since: issue it again"
             }
-            Cause::UnknownRoot => {
-                "pass the root of its authority with --cacert; velocity ca export-root prints it"
-            }
+            Cause::UnknownRoot => "pass the root of its authority with --cacert; velocity ca export-root prints it",
             Cause::Expired => "renew it; if it should still be valid, check the clock of this machine",
             Cause::NotYetValid => "check the clocks of this machine and of the authority",
             Cause::WrongName => "ask for a name that it bears, or issue one that bears this name",
@@ -275,7 +273,12 @@ pub fn verify(chain: &[CertificateDer<'_>], roots: &Roots, demands: &Demands<'_>
     };
     let sent = roots.roots.iter().find(|(root, _)| root.der() == last.der());
     let mut failure = None;
-    for (root, anchor) in roots.roots.iter().filter(|(root, _)| sent.is_none() && last.may_be_by(root)).chain(sent) {
+    for (root, anchor) in roots
+        .roots
+        .iter()
+        .filter(|(root, _)| sent.is_none() && last.may_be_by(root))
+        .chain(sent)
+    {
         let above = sent.is_none().then_some(root);
         let path: Vec<&Certificate> = links.iter().chain(above).collect();
         let level = path::check(&path, &roots.lists, demands).and_then(|level| {

@@ -35,9 +35,7 @@ pub(super) struct DistinguishedName {
 impl DistinguishedName {
     pub(super) fn read(raw: Bytes) -> Result<Self, Malformed> {
         let name: Name = der::exact(&raw)?;
-        for attribute in name.iter() {
-            text(&attribute.value)?;
-        }
+        check_name(&name)?;
         Ok(DistinguishedName { raw, name })
     }
 
@@ -89,6 +87,14 @@ pub(super) fn listed(names: &[String]) -> String {
     }
 }
 
+/// Refuse sets without members, and strings that are none.
+fn check_name(name: &Name) -> Result<(), Malformed> {
+    if name.iter_rdn().any(|attributes| attributes.is_empty()) {
+        return Err(Malformed::new("a name has a part that says nothing"));
+    }
+    name.iter().try_for_each(|attribute| text(&attribute.value).map(|_| ()))
+}
+
 /// Refuse names that stand for nothing: addresses of other lengths, kinds that nobody reads.
 pub(super) fn check_names(names: &[GeneralName]) -> Result<(), Malformed> {
     names.iter().try_for_each(|name| match name {
@@ -96,9 +102,7 @@ pub(super) fn check_names(names: &[GeneralName]) -> Result<(), Malformed> {
             Err(Malformed::new("an IP address has neither 4 nor 16 octets"))
         }
         GeneralName::EdiPartyName(_) => Err(Malformed::new("an ediPartyName is not read")),
-        GeneralName::DirectoryName(name) => name
-            .iter()
-            .try_for_each(|attribute| text(&attribute.value).map(|_| ())),
+        GeneralName::DirectoryName(name) => check_name(name),
         _ => Ok(()),
     })
 }
@@ -167,7 +171,10 @@ pub(super) fn violation(
         .iter()
         .chain(&subject)
         .find(|name| {
-            let mut of_this_kind = permitted.iter().filter(|subtree| are_alike(name, &subtree.base)).peekable();
+            let mut of_this_kind = permitted
+                .iter()
+                .filter(|subtree| are_alike(name, &subtree.base))
+                .peekable();
             let outside = of_this_kind.peek().is_some() && !of_this_kind.any(|subtree| is_within(name, &subtree.base));
             outside || excluded.iter().any(|subtree| touches(name, &subtree.base))
         })
@@ -194,7 +201,11 @@ fn is_within(name: &GeneralName, subtree: &GeneralName) -> bool {
             network(range.as_bytes()).is_some_and(|(base, mask)| {
                 let address = address.as_bytes();
                 address.len() == base.len()
-                    && address.iter().zip(mask).map(|(octet, mask)| octet & mask).eq(base.iter().copied())
+                    && address
+                        .iter()
+                        .zip(mask)
+                        .map(|(octet, mask)| octet & mask)
+                        .eq(base.iter().copied())
             })
         }
         (GeneralName::DirectoryName(name), GeneralName::DirectoryName(above)) => begins_with(name, above),
@@ -260,18 +271,27 @@ fn network(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn begins_with(name: &Name, above: &Name) -> bool {
-    name.len() >= above.len() && name.iter_rdn().zip(above.iter_rdn()).all(|(one, other)| says_the_same(one, other))
+    name.len() >= above.len()
+        && name
+            .iter_rdn()
+            .zip(above.iter_rdn())
+            .all(|(one, other)| says_the_same(one, other))
 }
 
 fn says_the_same(one: &RelativeDistinguishedName, other: &RelativeDistinguishedName) -> bool {
     let same = |one: &AttributeTypeAndValue, other: &AttributeTypeAndValue| {
         let (left, right) = (text(&one.value).ok().flatten(), text(&other.value).ok().flatten());
-        one.oid == other.oid && if left.is_some() { left == right } else { one.value == other.value }
+        one.oid == other.oid
+            && if left.is_some() {
+                left == right
+            } else {
+                one.value == other.value
+            }
     };
     one.len() == other.len() && one.iter().all(|one| other.iter().any(|other| same(one, other)))
 }
 
-/// The text of a string; None for a value of another kind.
+/// The text of a string; None for the bits of an identifier. Nothing else is in a name.
 fn text(value: &Any) -> Result<Option<String>, Malformed> {
     let octets = value.value();
     let text = match value.tag() {
@@ -281,14 +301,18 @@ fn text(value: &Any) -> Result<Option<String>, Malformed> {
         | Tag::TeletexString
         | Tag::VisibleString
         | Tag::NumericString => String::from_utf8(octets.to_vec()).ok(),
-        Tag::BmpString if octets.len() % 2 == 0 => {
-            let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        Tag::BmpString if octets.len().is_multiple_of(2) => {
+            let units = octets
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<String, _>>().ok()
         }
-        Tag::BmpString => None,
-        _ => return Ok(None),
+        // x500UniqueIdentifier (ITU-T X.520 section 6.2.7).
+        Tag::BitString => return Ok(None),
+        _ => None,
     };
-    text.map(Some).ok_or_else(|| Malformed::new("a name holds a string that is none"))
+    text.map(Some)
+        .ok_or_else(|| Malformed::new("a name holds a string that is none"))
 }
 
 fn write(name: &GeneralName) -> String {
@@ -302,4 +326,89 @@ fn write(name: &GeneralName) -> String {
         GeneralName::OtherName(_) => "an otherName".to_owned(),
         GeneralName::EdiPartyName(_) => "an ediPartyName".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use x509_cert::der::Encode;
+    use x509_cert::der::asn1::{Ia5String, OctetString};
+
+    use super::*;
+
+    fn dns(name: &str) -> GeneralName {
+        GeneralName::DnsName(Ia5String::new(name).unwrap())
+    }
+
+    fn excluding(names: Vec<GeneralName>) -> NameConstraints {
+        let subtree = |base| GeneralSubtree {
+            base,
+            minimum: 0,
+            maximum: None,
+        };
+        NameConstraints {
+            permitted_subtrees: None,
+            excluded_subtrees: Some(names.into_iter().map(subtree).collect()),
+        }
+    }
+
+    fn subject(text: &str) -> DistinguishedName {
+        let der = Name::from_str(text).unwrap().to_der().unwrap();
+        DistinguishedName::read(der.into()).unwrap()
+    }
+
+    #[test]
+    fn messages_stay_on_their_line_and_end() {
+        assert_eq!(printable("a\nb\u{1b}[31m\u{202e}c"), "a\\nb\\u{1b}[31m\\u{202e}c");
+        assert_eq!(printable("O'Neil, \"x\" \\ Zürich"), "O'Neil, \"x\" \\ Zürich");
+        assert_eq!(printable(&"x".repeat(70_000)).chars().count(), MAX_PRINTED + 1);
+        assert_eq!(listed(&vec!["x".to_owned(); 12]).matches('x').count(), MAX_LISTED);
+        assert!(listed(&vec!["x".to_owned(); 12]).ends_with(" and 2 more"));
+    }
+
+    #[test]
+    fn comparisons_are_limited() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|number| dns(&format!("{number}.example")))
+                .collect::<Vec<_>>()
+        };
+        let nobody = DistinguishedName::read(Bytes::from_static(&[0x30, 0])).unwrap();
+        assert_eq!(violation(&excluding(vec![dns("x.test")]), &many(20_000), &nobody), None);
+        let found = violation(&excluding(many(600)), &many(600), &nobody);
+        assert_eq!(found.as_deref(), Some("601 names, more than are compared"));
+    }
+
+    #[test]
+    fn networks_are_ones_and_then_zeros() {
+        assert!(network(&[10, 0, 0, 0, 255, 0, 0, 0]).is_some());
+        assert!(network(&[0; 8]).is_some());
+        assert!(network(&[255; 32]).is_some());
+        assert!(network(&[10, 0, 0, 1, 255, 0, 0, 0]).is_none());
+        assert!(network(&[0, 0, 0, 0, 0, 0, 0, 255]).is_none());
+        for size in [0, 1, 4, 7, 9, 16, 31, 33, 200] {
+            assert!(network(&vec![0; size]).is_none(), "{size}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_other_family_are_outside() {
+        let v6 = GeneralName::IpAddress(OctetString::new(vec![0; 32]).unwrap());
+        let v4 = GeneralName::IpAddress(OctetString::new(vec![0; 4]).unwrap());
+        assert!(!is_within(&v4, &v6));
+    }
+
+    #[test]
+    fn names_say_the_same_in_other_strings() {
+        let (one, other) = (subject("CN=a,O=b"), subject("CN=b,O=b"));
+        assert!(one.says(&one) && !one.says(&other) && !one.is(&other));
+        let mut printable = one.raw.to_vec();
+        printable
+            .iter_mut()
+            .filter(|octet| **octet == 0x0c)
+            .for_each(|tag| *tag = 0x13);
+        let printable = DistinguishedName::read(printable.into()).unwrap();
+        assert!(one.says(&printable) && !one.is(&printable));
+    }
 }

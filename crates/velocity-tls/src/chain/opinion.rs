@@ -85,7 +85,10 @@ impl ExtendedKeyUsageValidator for Purpose {
         }
         match present.is_empty() {
             true => Ok(()),
-            false => Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required, present })),
+            false => Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+                required,
+                present,
+            })),
         }
     }
 }

@@ -49,7 +49,11 @@ pub(super) fn date(seconds: u64) -> String {
 /// Judge a path of at least one, leaf first and trusted root last; both are one where the leaf itself is trusted.
 ///
 /// Returns the weakest parameter set that anything in it rests on.
-pub(super) fn check(path: &[&Certificate], lists: &[RevocationList], demands: &Demands<'_>) -> Result<Level, ChainError> {
+pub(super) fn check(
+    path: &[&Certificate],
+    lists: &[RevocationList],
+    demands: &Demands<'_>,
+) -> Result<Level, ChainError> {
     let at = demands.at.as_secs();
     for (link, certificate) in path.iter().enumerate().rev() {
         check_signatures(link, certificate, path.get(link + 1).unwrap_or(certificate))?;
@@ -188,7 +192,12 @@ fn check_strength(path: &[&Certificate], at_least: Level) -> Result<Level, Chain
         let levels = alternative.key.iter().map(|key| key.level).chain(alternative.algorithm);
         let level = levels.min().unwrap_or(Level::MlDsa44);
         if level < at_least {
-            return refuse(Cause::WeakKey, link, certificate, format!("rests on {level}, below {at_least}"));
+            return refuse(
+                Cause::WeakKey,
+                link,
+                certificate,
+                format!("rests on {level}, below {at_least}"),
+            );
         }
         weakest = weakest.min(level);
     }

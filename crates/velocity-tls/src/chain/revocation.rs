@@ -95,7 +95,12 @@ impl RevocationList {
             }
         })?;
         match self.revoked.get(&certificate.serial) {
-            Some(when) => refuse(Cause::Revoked, link, certificate, format!("was revoked at {}", date(*when))),
+            Some(when) => refuse(
+                Cause::Revoked,
+                link,
+                certificate,
+                format!("was revoked at {}", date(*when)),
+            ),
             None => Ok(()),
         }
     }
@@ -110,7 +115,11 @@ impl RevocationList {
             return Err("has a critical extension, so it may not be complete".to_owned());
         }
         if at < self.this_update {
-            return Err(format!("is from {}; the clock says {}", date(self.this_update), date(at)));
+            return Err(format!(
+                "is from {}; the clock says {}",
+                date(self.this_update),
+                date(at)
+            ));
         }
         match self.next_update {
             None => Err("does not say how long it is good".to_owned()),

@@ -12,8 +12,8 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::Tag;
+use x509_cert::der::asn1::ObjectIdentifier;
 
 use super::der::{self, Element, Malformed};
 use super::signature::{AlternativeKey, Level, PublicKey};
@@ -81,7 +81,11 @@ impl Signed {
         };
         // RFC 5280 sections 4.1.1.2 and 5.1.1.2.
         let (place, _) = kind.layout();
-        if signed.fields()?.get(place).is_none_or(|field| field.raw != algorithm.raw) {
+        if signed
+            .fields()?
+            .get(place)
+            .is_none_or(|field| field.raw != algorithm.raw)
+        {
             return Err(Malformed::new("it names two signature algorithms"));
         }
         Ok(signed)
@@ -192,7 +196,11 @@ impl Alternative {
     pub(super) fn lacks(&self) -> Vec<String> {
         [
             (self.key.is_none(), "subjectAltPublicKeyInfo", ALT_KEY),
-            (self.algorithm.is_none(), "altSignatureAlgorithm", ALT_SIGNATURE_ALGORITHM),
+            (
+                self.algorithm.is_none(),
+                "altSignatureAlgorithm",
+                ALT_SIGNATURE_ALGORITHM,
+            ),
             (self.signature.is_none(), "altSignatureValue", ALT_SIGNATURE),
         ]
         .into_iter()
@@ -203,7 +211,8 @@ impl Alternative {
 
     /// The level of the signature; None where any of the three is absent.
     pub(super) fn level(&self) -> Option<Level> {
-        self.algorithm.filter(|_| self.key.is_some() && self.signature.is_some())
+        self.algorithm
+            .filter(|_| self.key.is_some() && self.signature.is_some())
     }
 
     /// Whether the signature is there and that of `key` over what `signed` covers.

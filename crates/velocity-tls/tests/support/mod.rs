@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
 use std::path::Path;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,7 +13,9 @@ use x509_cert::der::DateTime;
 
 /// A file of vectors.
 pub fn vectors(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/vectors")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -28,7 +29,10 @@ pub fn octets(text: &Value) -> Vec<u8> {
 /// What a list of names stands for in a table.
 pub fn named(table: &Value, names: &Value) -> Vec<Vec<u8>> {
     let names = names.as_array().map(Vec::as_slice).unwrap_or_default();
-    names.iter().map(|name| octets(&table[name.as_str().unwrap()])).collect()
+    names
+        .iter()
+        .map(|name| octets(&table[name.as_str().unwrap()]))
+        .collect()
 }
 
 pub fn time(text: &Value) -> UnixTime {
@@ -46,13 +50,17 @@ pub fn cause(name: &Value) -> Option<Cause> {
 }
 
 /// Verify DER as it was sent.
-pub fn verify(
+pub fn judge(
     sent: &[Vec<u8>],
     trusted: &[Vec<u8>],
     lists: &[Vec<u8>],
     demands: &Demands<'_>,
 ) -> Result<Verified, ChainError> {
-    let borrow = |all: &[Vec<u8>]| all.iter().map(|der| CertificateDer::from(der.clone())).collect::<Vec<_>>();
+    let borrow = |all: &[Vec<u8>]| {
+        all.iter()
+            .map(|der| CertificateDer::from(der.clone()))
+            .collect::<Vec<_>>()
+    };
     let roots = Roots::new(&borrow(trusted), lists)?;
     chain::verify(&borrow(sent), &roots, demands)
 }
@@ -65,9 +73,4 @@ pub fn demands(at: UnixTime, name: &str) -> Demands<'_> {
         usage: Usage::Server,
         at_least: Level::MlDsa44,
     }
-}
-
-/// A time later by seconds.
-pub fn later(at: UnixTime, seconds: u64) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(at.as_secs() + seconds))
 }

@@ -47,6 +47,8 @@ pub struct Established {
     pub facts: Facts,
     /// DER, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
+    /// UDP payload until the handshake was done, in bytes: sent, and received.
+    pub bytes: (u64, u64),
 }
 
 /// Why there is no connection, or no answer.
@@ -92,7 +94,7 @@ impl Connection {
             }
         })?;
         let (trigger, shutdown) = shutdown::channel();
-        let mut driver = tokio::spawn(driver.run(shutdown));
+        let mut driver = tokio::spawn(driver.run(shutdown, std::future::ready(())));
         let established = tokio::select! {
             outcome = outcome => outcome.map_err(|_| Failure::Gone)??,
             ended = &mut driver => match ended {
@@ -108,7 +110,10 @@ impl Connection {
     pub async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.0.queue.push(Command { request, reply })?;
-        let response = answer.await.map_err(|_| Failure::Gone)??;
+        let mut waits = Waits(Some(&self.0.queue));
+        let response = answer.await.map_err(|_| Failure::Gone);
+        waits.0 = None;
+        let response = response??;
         Ok(response.map(|incoming| match incoming {
             None => Body::Empty,
             Some(incoming) => Body::stream(Received {
@@ -130,6 +135,17 @@ impl Connection {
         if let Some(driver) = driver {
             // Whether it went well makes no difference any more.
             let _ = driver.await;
+        }
+    }
+}
+
+/// Whoever waits for the head of an answer, on a queue that is to know when nobody does any more.
+struct Waits<'a>(Option<&'a Queue>);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0 {
+            queue.give_up();
         }
     }
 }
@@ -168,6 +184,8 @@ struct Queue(Mutex<Waiting>);
 struct Waiting {
     commands: VecDeque<Command>,
     connection: Option<Waker>,
+    /// Somebody who waited for an answer does not any more.
+    given_up: bool,
     gone: bool,
     /// Comes back the other way.
     directive: Option<Directive>,
@@ -186,6 +204,16 @@ impl Queue {
             connection.wake();
         }
         Ok(())
+    }
+
+    fn give_up(&self) {
+        let mut waiting = self.lock();
+        waiting.given_up = true;
+        let connection = waiting.connection.clone();
+        drop(waiting);
+        if let Some(connection) = connection {
+            connection.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -243,10 +271,13 @@ impl Application for Client {
                 let chain = session
                     .peer_identity()
                     .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+                let stats = cx.quic.stats();
+                let bytes = (stats.udp_tx.bytes, stats.udp_rx.bytes);
                 if let Some(established) = self.established.take() {
                     let _ = established.send(Ok(Established {
                         facts: facts.map(|facts| *facts).unwrap_or_default(),
                         chain: chain.map(|chain| *chain).unwrap_or_default(),
+                        bytes,
                     }));
                 }
             }
@@ -272,6 +303,7 @@ impl Application for Client {
             return Next::Wait;
         }
         if self.established.is_none() {
+            self.give_up(cx);
             self.open(cx);
         }
         while let Some(id) = self.link.next_readable() {
@@ -302,6 +334,25 @@ impl Client {
         };
         drop(commands);
         self.exchanges = Slots::new();
+    }
+
+    /// Cancel what nobody waits for any more (RFC 9114 section 4.1.1).
+    fn give_up(&mut self, cx: &mut Cx<'_>) {
+        {
+            let mut waiting = self.queue.lock();
+            if !std::mem::take(&mut waiting.given_up) {
+                return;
+            }
+            waiting.commands.retain(|command| !command.reply.is_closed());
+        }
+        for slot in self.exchanges.numbers() {
+            if let Some((id, exchange)) = self.exchanges.get(slot)
+                && exchange.reply.as_ref().is_some_and(Reply::is_closed)
+            {
+                self.link.cancel(*id, code(Code::RequestCancelled), cx);
+                self.exchanges.remove(slot);
+            }
+        }
     }
 
     /// Open a stream for each request that waits, as far as the server permits.
@@ -380,7 +431,7 @@ impl Client {
                     }
                 }
                 H3Event::End { stream } => self.ended(stream_id(stream), cx),
-                H3Event::Reset { stream, code } => self.failed(stream_id(stream), code),
+                H3Event::Reset { stream, code } => self.failed(stream_id(stream), code, cx),
                 H3Event::Failed(error) => {
                     if let Scope::Stream(stream) = error.scope {
                         self.broken(stream_id(stream), error.reason);
@@ -450,13 +501,19 @@ impl Client {
         }
     }
 
-    fn failed(&mut self, id: StreamId, code: u64) {
+    /// The server reset the stream.
+    fn failed(&mut self, id: StreamId, why: u64, cx: &mut Cx<'_>) {
         let Some(slot) = self.exchanges.find(id) else { return };
-        let Some(Exchange { reply, inbox, .. }) = self.exchanges.remove(slot) else {
+        let Some(Exchange { outgoing, reply, inbox }) = self.exchanges.remove(slot) else {
             return;
         };
+        if outgoing.is_some() {
+            // Nobody will answer the rest of the request: the stream has to end on this side, too.
+            let _ = cx.quic.send_stream(id).reset(code(Code::RequestCancelled));
+            self.link.h3.finished(id.into());
+        }
         if let Some(reply) = reply {
-            let _ = reply.send(Err(Failure::Reset(format!("{code:#x}"))));
+            let _ = reply.send(Err(Failure::Reset(format!("{why:#x}"))));
         }
         if let Some(inbox) = inbox {
             inbox.fail("the server gave up on the answer");
@@ -495,8 +552,14 @@ impl Client {
             match outgoing.write(&mut self.link.h3, cx.quic.send_stream(id), id, &mut context) {
                 Progress::More => self.writable.push(slot),
                 Progress::Blocked | Progress::Waiting => {}
-                // A server that wants no more of the request may still answer it.
-                Progress::Finished | Progress::Broken => {
+                Progress::Finished => {
+                    exchange.outgoing = None;
+                    self.link.h3.finished(id.into());
+                }
+                // A server that wants no more of the request may still answer it. It goes on counting the stream
+                // among those that are open until it is told where the request ends (RFC 9000 section 3.5).
+                Progress::Broken => {
+                    let _ = cx.quic.send_stream(id).reset(code(Code::NoError));
                     exchange.outgoing = None;
                     self.link.h3.finished(id.into());
                 }

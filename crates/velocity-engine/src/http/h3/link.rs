@@ -33,6 +33,8 @@ pub enum Read {
     Blocked,
     /// There will never be more.
     Ended,
+    /// The peer reset the stream.
+    Reset,
     /// The stream or the connection broke a rule and was given up.
     Failed(&'static str),
 }
@@ -115,7 +117,7 @@ impl Link {
             Err(ReadError::Reset(code)) => {
                 let outcome = self.h3.reset(stream, code.into_inner());
                 self.outcome(outcome, cx);
-                return Read::Ended;
+                return Read::Reset;
             }
         };
         match outcome {

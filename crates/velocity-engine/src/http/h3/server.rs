@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
 use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority, Scope};
 use velocity_tls::Facts;
@@ -27,8 +27,9 @@ use super::outgoing::{Outgoing, Progress, code};
 use super::slots::Slots;
 use super::{FALLBACK_FRAME, config};
 use crate::access::Access;
+use crate::filter::Interim;
 use crate::http::tcp::{log_failure, log_handshake};
-use crate::http::{Body, Request, Response};
+use crate::http::{Body, Request, Response, prepared};
 use crate::log::{self, Level};
 use crate::metrics::Session;
 use crate::plan::Limits;
@@ -131,7 +132,7 @@ impl Application for Connection {
         match &mut self.stage {
             Stage::Handshake { deadline } if *deadline <= cx.now => {
                 log_failure(&self.service.metrics, self.remote, "the handshake took too long");
-                cx.quic.close(cx.now, VarInt::from_u32(0), bytes::Bytes::new());
+                cx.quic.close(cx.now, VarInt::from_u32(0), Bytes::new());
                 self.stage = Stage::Closed;
             }
             Stage::Handshake { .. } | Stage::Closed => {}
@@ -207,6 +208,10 @@ struct Exchange {
     /// Whether the whole request has been read.
     received: bool,
     state: State,
+    /// Where filters leave what is to be sent before the answer.
+    interim: Option<Interim>,
+    /// What of that QUIC has not taken yet.
+    lead: Bytes,
     priority: Priority,
     /// Turns it has had.
     turns: u32,
@@ -291,6 +296,10 @@ impl Open {
                 && let Some(inbox) = exchange.inbox
             {
                 inbox.fail(reason);
+            }
+            if read == Read::Reset && self.exchanges.find(id).is_none() {
+                // RFC 9114 section 4.1: there was no request yet, so nothing else would end our side of the stream.
+                self.link.cancel(id, code(Code::RequestIncomplete), cx);
             }
             if read != Read::More {
                 return;
@@ -391,6 +400,8 @@ impl Open {
                         inbox: None,
                         received: true,
                         state: State::Done,
+                        interim: None,
+                        lead: Bytes::new(),
                         priority,
                         turns: 0,
                     },
@@ -400,6 +411,10 @@ impl Open {
             head = http::Request::from_parts(parts, ());
         }
         let (service, peer) = (self.service.clone(), self.peer.clone());
+        let interim = self.service.has_early_hints().then(Interim::default);
+        if let Some(interim) = &interim {
+            head.extensions_mut().insert(interim.clone());
+        }
         let request: Request = head.map(|()| body);
         let answer: Answer = Box::pin(async move { service.answer(&peer, request).await });
         let slot = self.insert(
@@ -408,6 +423,8 @@ impl Open {
                 inbox,
                 received: end,
                 state: State::Handling(answer),
+                interim,
+                lead: Bytes::new(),
                 priority,
                 turns: 0,
             },
@@ -425,6 +442,8 @@ impl Open {
                 inbox: None,
                 received: false,
                 state: State::Done,
+                interim: None,
+                lead: Bytes::new(),
                 priority: Priority::default(),
                 turns: 0,
             },
@@ -461,8 +480,28 @@ impl Open {
         let State::Handling(answer) = &mut exchange.state else {
             return;
         };
-        if let Poll::Ready((response, access)) = answer.as_mut().poll(&mut Context::from_waker(cx.wakers.slot(slot))) {
+        let polled = answer.as_mut().poll(&mut Context::from_waker(cx.wakers.slot(slot)));
+        self.send_interim(slot, cx);
+        if let Poll::Ready((response, access)) = polled {
             self.send(slot, response, Some(access), cx);
+        }
+    }
+
+    /// Send 103 if a filter asks for it (RFC 8297).
+    fn send_interim(&mut self, slot: u32, cx: &mut Cx<'_>) {
+        let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
+            return;
+        };
+        let Some(fields) = exchange.interim.as_ref().and_then(Interim::take) else {
+            return;
+        };
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = http::StatusCode::EARLY_HINTS;
+        head.headers = fields;
+        let mut encoded = BytesMut::new();
+        if self.link.h3.respond((*id).into(), &head, &mut encoded).is_ok() {
+            let written = cx.quic.send_stream(*id).write(&encoded).unwrap_or(0);
+            exchange.lead = encoded.split_off(written).freeze();
         }
     }
 
@@ -473,9 +512,14 @@ impl Open {
         let id = *id;
         let (head, body) = response.into_parts();
         let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
+        encoded.extend_from_slice(&exchange.lead);
         let outcome = match &body {
             Body::Prepared(answer) => {
-                let lines: [&[u8]; 2] = [answer.lines(), &common_lines()];
+                let extra = match head.headers.is_empty() {
+                    true => Bytes::new(),
+                    false => prepared::encode(prepared::fields(&head.headers)),
+                };
+                let lines: [&[u8]; 3] = [answer.lines(), &common_lines(), &extra];
                 self.link.h3.respond_encoded(id.into(), &lines, &mut encoded);
                 Ok(())
             }

@@ -28,6 +28,11 @@ impl<T> Slots<T> {
         self.free.last().copied().unwrap_or(self.slots.len() as u32)
     }
 
+    /// Every number there is, whether or not it is in use.
+    pub fn numbers(&self) -> std::ops::Range<u32> {
+        0..self.slots.len() as u32
+    }
+
     pub fn insert(&mut self, id: StreamId, exchange: T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

@@ -68,7 +68,7 @@ impl Site {
 
     pub fn service(&self) -> Arc<Service> {
         Arc::new(Service {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(&self.plan).unwrap())),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(&self.plan, None).unwrap())),
             metrics: Arc::default(),
             listener: 0,
             alt_svc: None,

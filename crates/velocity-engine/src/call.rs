@@ -1,0 +1,54 @@
+//! A request as filters and handlers see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+
+use crate::handler::Templates;
+use crate::metrics::Metrics;
+use crate::router::Params;
+
+/// What is known of a request besides its body. Cheap to make: everything is borrowed.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub parts: &'a Parts,
+    /// The host it is for, without port.
+    pub host: &'a str,
+    /// Who sent it, as far as trusted proxies say.
+    pub client: IpAddr,
+    pub params: &'a Params,
+    /// The name of the route, for logs.
+    pub route: &'a Arc<str>,
+    pub templates: &'a Templates,
+    pub metrics: &'a Metrics,
+    pub now: Instant,
+}
+
+/// The same without the request line and its fields, which filters may change.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub host: &'a str,
+    pub client: IpAddr,
+    pub params: &'a Params,
+    pub route: &'a Arc<str>,
+    pub templates: &'a Templates,
+    pub metrics: &'a Metrics,
+    pub now: Instant,
+}
+
+impl Setting<'_> {
+    pub fn call<'b>(&'b self, parts: &'b Parts) -> Call<'b> {
+        Call {
+            parts,
+            host: self.host,
+            client: self.client,
+            params: self.params,
+            route: self.route,
+            templates: self.templates,
+            metrics: self.metrics,
+            now: self.now,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! 103 before the answer (RFC 8297): a browser fetches what a page will need while the page is made.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::LINK;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use crate::error::{Error, Result};
+use crate::plan;
+
+pub struct EarlyHints(HeaderMap);
+
+/// Where a transport that can send 103 finds its fields; it puts this into the extensions of a request.
+#[derive(Clone, Default)]
+pub struct Interim(Arc<Mutex<Option<HeaderMap>>>);
+
+impl Interim {
+    fn put(&self, fields: HeaderMap) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
+    }
+
+    /// What is to be sent, once.
+    pub fn take(&self) -> Option<HeaderMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl EarlyHints {
+    pub fn new(plan: &plan::EarlyHints) -> Result<Self> {
+        let mut fields = HeaderMap::new();
+        for link in &plan.links {
+            let value = HeaderValue::from_str(link)
+                .map_err(|_| Error::config("HEADER_INVALID", format!("{link:?} cannot be the value of Link")))?;
+            fields.append(LINK, value);
+        }
+        Ok(Self(fields))
+    }
+
+    /// Nothing happens over a transport that cannot send it.
+    pub fn request(&self, parts: &Parts) {
+        if let Some(interim) = parts.extensions.get::<Interim>() {
+            interim.put(self.0.clone());
+        }
+    }
+}

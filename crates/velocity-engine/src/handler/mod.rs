@@ -1,0 +1,144 @@
+//! Who answers: files, fixed answers, JSON, templates, redirects, other servers.
+
+mod error_page;
+mod fixed;
+mod form;
+mod json;
+mod proxy;
+mod redirect;
+mod template;
+mod templates;
+mod text;
+mod variables;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+
+pub use self::error_page::ErrorPages;
+use self::fixed::Fixed;
+use self::json::Json;
+use self::proxy::Proxy;
+use self::redirect::Redirect;
+use self::template::Page;
+pub use self::templates::Templates;
+pub use self::text::Text;
+pub use self::variables::variables;
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::http::{Body, Prepared, Response};
+use crate::plan;
+
+pub enum Handler {
+    Files(Files),
+    Fixed(Fixed),
+    Json(Json),
+    Page(Page),
+    Redirect(Redirect),
+    Proxy(Proxy),
+}
+
+/// How a handler answers without waiting for anything.
+pub enum Prompt {
+    /// The same for everybody.
+    Prepared(Arc<Prepared>),
+    /// By [`Handler::render`].
+    Render,
+}
+
+impl Handler {
+    /// `place` is the name of the route: what is broken in the Plan is told with it.
+    pub fn new(plan: &plan::Handler, place: &str, templates: &mut Templates) -> Result<Self> {
+        Ok(match plan {
+            plan::Handler::Files(files) => Handler::Files(Files::new(files)?),
+            plan::Handler::File(file) => {
+                let content_type = file.content_type.as_deref().map(content_type).transpose()?;
+                Handler::Files(Files::single(&file.path, status(file.status)?, content_type)?)
+            }
+            plan::Handler::Respond(respond) => Handler::Fixed(Fixed::new(
+                status(respond.status)?,
+                content_type(&respond.content_type)?,
+                respond.body.clone(),
+            )),
+            plan::Handler::Json(json) => Handler::Json(Json::new(status(json.status)?, &json.body, place, templates)?),
+            plan::Handler::Template(page) => Handler::Page(Page::new(page, place, templates)?),
+            plan::Handler::Redirect(redirect) => Handler::Redirect(Redirect::new(redirect, place, templates)?),
+            plan::Handler::Proxy(_) => Handler::Proxy(Proxy),
+        })
+    }
+
+    /// Whether and how this request can be answered at once. Nothing is done yet.
+    pub fn prompt(&self, call: &Call<'_>) -> Option<Prompt> {
+        match self {
+            Handler::Files(files) => files.ready(call.parts).map(Prompt::Prepared),
+            Handler::Fixed(fixed) => Some(Prompt::Prepared(fixed.answer().clone())),
+            Handler::Page(page) if page.wants_form() => None,
+            Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => Some(Prompt::Render),
+            Handler::Proxy(_) => None,
+        }
+    }
+
+    /// The answer to a request for which [`Handler::prompt`] said so.
+    pub fn render(&self, call: &Call<'_>) -> Response {
+        match self {
+            Handler::Fixed(fixed) => fixed.respond(),
+            Handler::Json(json) => json.respond(call),
+            Handler::Page(page) => page.respond(call, &[]),
+            Handler::Redirect(redirect) => redirect.respond(call),
+            Handler::Files(_) | Handler::Proxy(_) => {
+                crate::service::plain(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be answered at once\n")
+            }
+        }
+    }
+
+    /// Answer a request.
+    pub async fn respond(&self, call: &Call<'_>, body: Body) -> Response {
+        match self {
+            Handler::Files(files) => files.respond(call.parts).await,
+            Handler::Page(page) if page.wants_form() => match form::read(call.parts, body).await {
+                Ok(form) => page.respond(call, &form),
+                Err(refusal) => refusal,
+            },
+            Handler::Proxy(proxy) => proxy.respond(call, body).await,
+            Handler::Fixed(_) | Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => self.render(call),
+        }
+    }
+
+    /// Whether the body of a request is of any use to it.
+    pub fn reads_body(&self) -> bool {
+        match self {
+            Handler::Page(page) => page.wants_form(),
+            Handler::Proxy(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it codes its answers itself.
+    pub fn compresses(&self) -> bool {
+        matches!(self, Handler::Files(_))
+    }
+}
+
+/// The status of a final answer.
+fn status(code: u16) -> Result<StatusCode> {
+    StatusCode::from_u16(code)
+        .ok()
+        .filter(|status| (200..600).contains(&status.as_u16()))
+        .ok_or_else(|| {
+            Error::config("STATUS_INVALID", format!("{code} is not the status of an answer"))
+                .hint("a status is between 200 and 599")
+        })
+}
+
+fn content_type(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| {
+        Error::config(
+            "CONTENT_TYPE_INVALID",
+            format!("{text:?} cannot be sent as Content-Type"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

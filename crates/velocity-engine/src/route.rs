@@ -1,0 +1,136 @@
+//! A route: filters, then a handler, then the filters again.
+//!
+//! Most requests take the short way, [`Route::at_once`]: no future, no copy of the head. The others take the long
+//! one, [`Route::answer`].
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{ALT_SVC, DATE, SERVER};
+use http::request::Parts;
+
+use crate::call::{Call, Setting};
+use crate::error::Result;
+use crate::filter::{Chain, Extra, Filter};
+use crate::handler::{ErrorPages, Handler, Prompt, Templates};
+use crate::http::{Body, Response};
+use crate::plan;
+
+/// Everything of a site but its names.
+pub struct Site {
+    pub routes: Vec<Route>,
+    pub error_pages: ErrorPages,
+}
+
+pub struct Route {
+    pub name: Arc<str>,
+    chain: Chain,
+    handler: Handler,
+    own: Own,
+}
+
+/// Fields that every answer carries, and of which the filters of this route say what they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own {
+    pub date: bool,
+    pub server: bool,
+    pub alt_svc: bool,
+}
+
+impl Route {
+    pub fn new(plan: &plan::Route, filters: &[Arc<Filter>], templates: &mut Templates) -> Result<Self> {
+        let handler = Handler::new(&plan.handler, &plan.name, templates)?;
+        let mut chain = Vec::with_capacity(plan.filters.len());
+        for &place in &plan.filters {
+            let filter = filters.get(place).ok_or_else(|| {
+                crate::Error::config("PLAN_INVALID", format!("{}: there is no filter {place}", plan.name))
+            })?;
+            if !(handler.compresses() && matches!(**filter, Filter::Compress(_))) {
+                chain.push(filter.clone());
+            }
+        }
+        let chain = Chain::new(chain);
+        Ok(Self {
+            name: plan.name.as_str().into(),
+            own: Own {
+                date: chain.decides(&DATE),
+                server: chain.decides(&SERVER),
+                alt_svc: chain.decides(&ALT_SVC),
+            },
+            chain,
+            handler,
+        })
+    }
+
+    pub fn own(&self) -> Own {
+        self.own
+    }
+
+    /// Whether it answers the questions of browsers that come before a request.
+    pub fn has_cors(&self) -> bool {
+        self.chain.has_cors()
+    }
+
+    /// The answer to a request without body, if that takes neither waiting nor changing the request. With a
+    /// [`Body::Prepared`], the fields of the answer are those that it has besides.
+    pub fn at_once(&self, call: &Call<'_>, pages: &ErrorPages) -> Option<Response> {
+        if !self.chain.is_prompt(call.parts) {
+            return None;
+        }
+        // Before the filters, which would count a request twice that must take the long way after all.
+        let prompt = match self.handler.prompt(call)? {
+            // What an error page may replace is made anew.
+            Prompt::Prepared(answer) if answer.status().is_success() || pages.is_empty() => Some(answer),
+            _ => None,
+        };
+        let mut extra = Extra::new();
+        let answer = match self.chain.is_empty() {
+            true => None,
+            false => self.chain.request(call, &mut extra),
+        };
+        let mut response = match (answer, prompt) {
+            (Some(answer), _) => answer,
+            (None, Some(prepared)) => {
+                let prepared = match self.chain.is_empty() {
+                    true => prepared,
+                    false => prepared.dressed(|head| self.chain.dress(head)),
+                };
+                let status = prepared.status();
+                let mut response = Response::new(Body::Prepared(prepared));
+                *response.status_mut() = status;
+                *response.headers_mut() = extra;
+                return Some(response);
+            }
+            (None, None) => self.handler.render(call),
+        };
+        pages.apply(&mut response);
+        self.chain.dress(response.headers_mut());
+        append(response.headers_mut(), extra);
+        Some(response)
+    }
+
+    /// Answer any request.
+    pub async fn answer(&self, mut parts: Parts, mut body: Body, setting: Setting<'_>, pages: &ErrorPages) -> Response {
+        let mut extra = Extra::new();
+        let reads = self.handler.reads_body();
+        let answer = self
+            .chain
+            .pass(&mut parts, &mut body, reads, &mut extra, &setting)
+            .await;
+        let call = setting.call(&parts);
+        let mut response = match answer {
+            Some(answer) => answer,
+            None => self.handler.respond(&call, body).await,
+        };
+        pages.apply(&mut response);
+        self.chain.respond(&call, &mut response).await;
+        append(response.headers_mut(), extra);
+        response
+    }
+}
+
+fn append(fields: &mut HeaderMap, extra: Extra) {
+    for (name, value) in &extra {
+        fields.append(name, value.clone());
+    }
+}

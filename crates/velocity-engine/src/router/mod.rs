@@ -1,0 +1,62 @@
+//! Which route answers a request: host → site → the first route whose path and method match.
+//!
+//! [`names`] finds the site, [`path`] says which path a request really asks for, [`table`] finds the route. All
+//! three are look-ups whose cost does not grow with the number of sites or routes.
+
+mod methods;
+mod names;
+mod path;
+mod table;
+
+pub use self::methods::Methods;
+pub use self::path::{Refusal, RequestPath};
+pub use self::table::{Params, Table};
+
+use self::names::Names;
+use crate::error::Result;
+use crate::plan;
+
+/// Every site of a Plan.
+pub struct Router {
+    names: Names,
+    tables: Vec<Table>,
+}
+
+/// What became of a path and a method at one site.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The place of the route in its site.
+    Found(usize, Params),
+    /// There are routes for this path, for these methods.
+    Method(Methods),
+    Missing,
+}
+
+impl Router {
+    /// # Errors
+    ///
+    /// A pattern that cannot be matched.
+    pub fn new(sites: &[plan::Site]) -> Result<Self> {
+        let tables = sites.iter().map(|site| Table::new(&site.routes));
+        Ok(Self {
+            names: Names::new(sites.iter().map(|site| site.hosts.as_slice())),
+            tables: tables.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The place of the site for a host name without port, in any case.
+    pub fn site(&self, host: &str) -> Option<usize> {
+        self.names.find(host)
+    }
+
+    /// The first route of a site that matches.
+    pub fn route(&self, site: usize, path: &RequestPath<'_>, method: &http::Method) -> Outcome {
+        match self.tables.get(site) {
+            Some(table) => table.find(path, method),
+            None => Outcome::Missing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
