@@ -12,7 +12,7 @@ import pytest
 
 from support import http3
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, Pair, make, plan, route
+from support.engine import Engine, make, plan, route
 from support.http1 import Http1, exchange
 from velocity import _core
 from velocity.errors import ConfigError
@@ -20,6 +20,8 @@ from velocity.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.certificates import Pair
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 

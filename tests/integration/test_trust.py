@@ -12,16 +12,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
 
 from support import certificates, http3
 from support.authority import Authority, Issued
+from support.engine import Engine, certificate, plan, route
 from support.http1 import Http1
 from support.http3 import Http3
 from support.impostor import Impostor
 from support.server import Server, velocity
 from support.site import noise
 from velocity import _core
-from velocity.errors import ConnectError
+from velocity.errors import ClientError, ConnectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from support.clients import Protocol
     from support.site import Site
+    from velocity.client.connect import Profile
 
 
 @pytest.fixture(scope="module")
@@ -363,6 +366,116 @@ def test_a_server_that_claims_velocity_with_a_classical_certificate(tmp_path: Pa
             _core.Connection("localhost", port, protocols=both, insecure=True)
         assert caught.value.code == "CERT_PQ_VALIDATION_FAILED"
         assert caught.value.details["cause"] == "missing_extension"
+
+
+# --- names, hosts and reloads: what a Plan says ---------------------------------------------------------------------
+
+
+def served(first: Issued, *more: Issued, sites: list[dict[str, Any]] | None = None, **tls: Any) -> str:
+    """A Plan with these certificates."""
+    pairs = [certificates.Pair(one.cert, one.key) for one in (first, *more)]
+    answer = route({"kind": "respond", "body": "here"})
+    every = [{"routes": [answer]}, *({**site, "routes": [answer]} for site in sites or [])]
+    return plan(pairs[0], [], sites=every, tls={"certificates": [certificate(pair) for pair in pairs], **tls})
+
+
+def names_shown(engine: Engine, name: str, protocol: Protocol = "velocity/1") -> set[str]:
+    """The names of the certificate for an SNI."""
+    connection = _core.Connection(
+        "127.0.0.1", engine.port, protocols=[protocol], server_name=name, insecure=True, timeout=10.0
+    )
+    try:
+        leaf = x509.load_der_x509_certificate(connection.facts["certificate_chain"][0])
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(names.get_values_for_type(x509.DNSName))
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("protocol", ["velocity/1", "h3", "h2"])
+def test_certificates_by_name(authority: Authority, protocol: Protocol) -> None:
+    default, exact, wildcard = (
+        authority.issue(*names) for names in (["localhost"], ["b.a.example"], ["*.a.example", "a.example"])
+    )
+    with Engine(served(default, wildcard, exact)) as engine:
+        for name, shown in (
+            ("localhost", {"localhost"}),
+            ("unknown.example", {"localhost"}),
+            ("a.example", {"*.a.example", "a.example"}),
+            ("c.a.example", {"*.a.example", "a.example"}),
+            ("d.c.a.example", {"localhost"}),
+            ("b.a.example", {"b.a.example"}),
+        ):
+            assert names_shown(engine, name, protocol) == shown, name
+
+
+def test_certificates_are_swapped_while_connections_go_on(authority: Authority) -> None:
+    old, new = authority.issue("old.example"), authority.issue("new.example")
+    with Engine(served(old)) as engine:
+        connection = _core.Connection("127.0.0.1", engine.port, protocols=["velocity/1"], insecure=True)
+        assert names_shown(engine, "localhost") == {"old.example"}
+        assert engine.reload(served(new)) == {}
+        assert names_shown(engine, "localhost") == {"new.example"}
+        assert connection.request("GET", "/", []).read() == b"here"
+        connection.close()
+        new.key.write_bytes(old.key.read_bytes())
+        assert engine.reload(served(new))["code"] == "CERT_KEY_MISMATCH"
+        assert names_shown(engine, "localhost") == {"new.example"}
+
+
+def test_policy_by_host(authority: Authority) -> None:
+    issued = authority.issue("localhost")
+    secure = {"default": "secure", "permit": ["secure"]}
+    sites = [{"hosts": ["vault.example"], "profiles": secure}, {"hosts": ["*.bank.example"], "profiles": secure}]
+    with Engine(served(issued, sites=sites)) as engine:
+
+        def profile(name: str, wanted: Profile | None) -> str | None:
+            both: list[Protocol] = ["velocity/1", "h3"]
+            connection = _core.Connection(
+                "127.0.0.1", engine.port, protocols=both, profile=wanted, server_name=name, insecure=True
+            )
+            facts = connection.facts
+            connection.close()
+            return str(facts["profile"]) if facts["alpn"] == "velocity/1" else None
+
+        assert profile("other.example", None) == "balanced"
+        assert profile("other.example", "light") == "light"
+        for name in ("vault.example", "a.bank.example", "b.a.bank.example"):
+            assert profile(name, None) == "secure", name
+            assert profile(name, "light") is None, name
+        counted = engine.counters()
+        assert counted["downgrades:client_profile"] == 3
+        assert counted["profiles:secure"] == 3
+        assert counted["handshakes:velocity/1"] == 5
+        assert counted["handshakes:h3"] == 3
+
+
+def test_failures_are_counted(authority: Authority, client: Issued, tmp_path: Path) -> None:
+    issued = authority.issue("localhost")
+    stranger = Authority(tmp_path / "stranger").issue("worker-7.internal", flags=("--client",))
+    with Engine(served(issued, client_auth={"roots_file": str(authority.root), "mode": "require"})) as engine:
+
+        def connect(who: Issued) -> int:
+            connection = _core.Connection(
+                "127.0.0.1",
+                engine.port,
+                protocols=["velocity/1"],
+                insecure=True,
+                cert_file=str(who.cert),
+                key_file=str(who.key),
+                alternative_key_file=str(who.ml_dsa_key),
+                timeout=5.0,
+            )
+            return connection.request("GET", "/", [], None, 5.0).status
+
+        assert connect(client) == 200
+        with pytest.raises(ClientError):
+            connect(stranger)
+        deadline = time.monotonic() + 5
+        while engine.counters()["pq_validation_failures"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert engine.counters()["pq_validation_failures"] == 1
+        assert engine.counters()["handshakes_failed"] == 1
 
 
 # --- client certificates -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.certificates import Pair, make
+from support.certificates import Pair
 from support.server import check_talk, environment
 
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ _core.flush_logs()
 """
 
 
+def make(folder: Path) -> Pair:
+    """A hybrid certificate for localhost, and its keys."""
+    from velocity.pki import self_signed
+
+    made = self_signed.ensure(folder, ())
+    return Pair(made.chain_file, made.key_file)
+
+
+def certificate(pair: Pair) -> dict[str, Any]:
+    """A certificate of a Plan, with what lies beside it."""
+    from velocity.server.launch import find_certificate
+
+    return find_certificate(pair.cert, pair.key).model_dump(mode="json")
+
+
 def plan(pair: Pair, routes: list[dict[str, Any]], *, filters: list[dict[str, Any]] | None = None, **more: Any) -> str:
     """A Plan with one site, as JSON; `more` are further keys of it, `site` further keys of the site."""
     from velocity.config.plan import Plan
@@ -50,7 +65,7 @@ def plan(pair: Pair, routes: list[dict[str, Any]], *, filters: list[dict[str, An
     return Plan.model_validate(
         {
             "listeners": [{"address": "127.0.0.1:0", "alpn": ["velocity/1", "h3", "h2", "http/1.1"]}],
-            "tls": {"certificates": [{"chain_file": str(pair.cert), "key_file": str(pair.key)}]},
+            "tls": {"certificates": [certificate(pair)]},
             "sites": [site],
             "filters": filters or [],
             "workers": 1,
@@ -131,6 +146,3 @@ class Engine:
         self.process.stdin.flush()
         said: dict[str, Any] = json.loads(self.process.stdout.readline() or "{}")
         return said
-
-
-__all__ = ["Engine", "Pair", "make", "plan", "route"]

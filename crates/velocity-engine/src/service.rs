@@ -86,7 +86,12 @@ impl Service {
         } else if parts.uri.path() == well_known::PATH {
             let tls = &snapshot.tls[self.listener];
             let host = without_port(&host);
-            Err(Box::new(well_known::respond(&parts.method, tls, host, peer.facts.downgrade)))
+            Err(Box::new(well_known::respond(
+                &parts.method,
+                tls,
+                host,
+                peer.facts.downgrade,
+            )))
         } else {
             find(&snapshot, without_port(&host), &parts)
         };
