@@ -114,7 +114,7 @@ impl ClientCertVerifier for HybridVerifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         let scheme = Scheme::of_code(signed.scheme.into()).ok_or(UNADVERTISED)?;
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        scheme::verify(scheme, message, certificate, signed, &algorithms)
+        scheme::verify(scheme, message, certificate, signed.signature(), &algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -18,7 +18,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{Signer, SigningKey};
-use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
+use rustls::{CertificateError, Error, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
 
 use crate::chain::{self, Level};
 
@@ -169,17 +169,16 @@ impl Signer for HybridSigner {
     }
 }
 
-/// Check both halves of a CertificateVerify with the two keys of `certificate`.
+/// Check both halves of the signature in a CertificateVerify with the two keys of `certificate`.
 pub(crate) fn verify(
     scheme: &Scheme,
     message: &[u8],
     certificate: &CertificateDer<'_>,
-    signed: &DigitallySignedStruct,
+    signature: &[u8],
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
     let misused = Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme);
-    let signature = signed.signature();
     let (&len, rest) = signature.split_first_chunk::<2>().ok_or_else(bad)?;
     let (classical, ml_dsa) = rest
         .split_at_checked(usize::from(u16::from_be_bytes(len)))
@@ -230,3 +229,95 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The vectors of the specification, signed by another implementation.
+    fn vectors() -> Vec<(&'static Scheme, CertificateDer<'static>, Vec<u8>, Vec<u8>)> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/handshake-signatures.json");
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let vectors = json["signatures"].as_array().unwrap().iter().map(|vector| {
+            let bytes = |name: &str| rustls_pki_base64(vector[name].as_str().unwrap());
+            let code = u16::from_str_radix(&vector["scheme"].as_str().unwrap()[2..], 16).unwrap();
+            (
+                Scheme::of_code(code).unwrap(),
+                bytes("certificate").into(),
+                bytes("message"),
+                bytes("signature"),
+            )
+        });
+        vectors.collect()
+    }
+
+    /// Base64 by way of PEM, which is there anyway.
+    fn rustls_pki_base64(text: &str) -> Vec<u8> {
+        use rustls::pki_types::pem::PemObject;
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+    }
+
+    fn passes(scheme: &Scheme, message: &[u8], certificate: &CertificateDer<'_>, signature: &[u8]) -> bool {
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify(scheme, message, certificate, signature, &algorithms).is_ok()
+    }
+
+    #[test]
+    fn the_vectors_of_the_specification_pass() {
+        let vectors = vectors();
+        assert_eq!(vectors.len(), 2 * ALL.len());
+        for (scheme, certificate, message, signature) in vectors {
+            assert!(passes(scheme, &message, &certificate, &signature), "{}", scheme.name);
+        }
+    }
+
+    #[test]
+    fn half_a_signature_is_none() {
+        for (scheme, certificate, message, signature) in vectors() {
+            let classical = 2 + usize::from(u16::from_be_bytes([signature[0], signature[1]]));
+            let stripped = [
+                &signature[..classical],
+                &signature[classical..],
+                &[&[0, 0], &signature[classical..]].concat(),
+                &signature[..signature.len() - 1],
+                &[&signature[..], &[0]].concat(),
+                &[],
+            ];
+            for part in stripped {
+                assert!(!passes(scheme, &message, &certificate, part), "{}", scheme.name);
+            }
+            for at in (0..signature.len()).step_by(37).chain([1, 2, classical - 1, classical]) {
+                let mut flipped = signature.clone();
+                flipped[at] ^= 4;
+                assert!(!passes(scheme, &message, &certificate, &flipped), "{} {at}", scheme.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_is_good_for_its_message_scheme_and_certificate_alone() {
+        let vectors = vectors();
+        for (index, (scheme, certificate, message, signature)) in vectors.iter().enumerate() {
+            for (other, (another, stranger, elsewhere, _)) in vectors.iter().enumerate() {
+                if message != elsewhere {
+                    assert!(!passes(scheme, elsewhere, certificate, signature), "{index} {other}");
+                }
+                if scheme != another {
+                    assert!(!passes(another, message, certificate, signature), "{index} {other}");
+                    assert!(!passes(scheme, message, stranger, signature), "{index} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_signs_under_its_own_scheme_only() {
+        let schemes: Vec<SignatureScheme> = ALL.iter().map(Scheme::wire).collect();
+        assert_eq!(at_least(Level::MlDsa44), [schemes[1], schemes[0], schemes[2]]);
+        assert_eq!(at_least(Level::MlDsa65), schemes[1..]);
+        assert_eq!(at_least(Level::MlDsa87), schemes[2..]);
+    }
+}
