@@ -28,6 +28,7 @@ FACTS = {
     "round_trips": 1,
     "handshake_ms": 1.5,
     "certificate_chain": [b"der"],
+    "ml_dsa_level": "ML-DSA-65",
 }
 
 
@@ -124,6 +125,7 @@ def test_verbose_is_safe_to_look_at(core: FakeCore, capfd: pytest.CaptureFixture
     assert out == "body"
     assert "X25519MLKEM768" in err
     assert "NOT verified" in err
+    assert "ML-DSA-65" in err
     assert "\x1b" not in err
     assert "\x9b" not in err
 
