@@ -21,6 +21,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from support import certificates, needs
+from support.authority import Authority
 from support.server import Server
 
 if TYPE_CHECKING:
@@ -102,16 +103,23 @@ class Page:
 
 
 @contextmanager
-def chromium(profile: Path, certificate: Path, *flags: str) -> Iterator[Page]:
-    """A browser of this test's own that trusts one public key more than others do."""
+def chromium(profile: Path, certificate: Path | None, *flags: str, home: Path | None = None) -> Iterator[Page]:
+    """A browser of this test's own that trusts one public key, or what is in `home`, more than others do."""
     program = needs.command("chromium", "chromium")
     command = [program, *QUIET, f"--user-data-dir={profile}", *flags]
-    command.append(f"--ignore-certificate-errors-spki-list={certificates.spki_pin(certificate)}")
+    if certificate is not None:
+        command.append(f"--ignore-certificate-errors-spki-list={certificates.spki_pin(certificate)}")
     if os.geteuid() == 0:
         command.append("--no-sandbox")
     log = profile.with_suffix(".log")
     with log.open("wb") as output:
-        browser = subprocess.Popen([*command, "about:blank"], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        browser = subprocess.Popen(
+            [*command, "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **({"HOME": str(home)} if home else {})},
+        )
     try:
         with connect(debugger(profile, browser, log), max_size=None) as socket:
             yield Page(socket)
@@ -187,4 +195,25 @@ def test_without_quic_it_is_h2(example: Server, tmp_path: Path) -> None:
         page.open(example.url())
         assert page.evaluate(PROTOCOL) == "h2"
         assert page.evaluate("document.getElementById('protocol').textContent") == "HTTP/2"
+        assert page.problems == []
+
+
+def test_the_lean_chain_of_an_authority_that_is_trusted(tmp_path: Path) -> None:
+    """No exception is made for any key here: the root is in the browser's store, as `ca trust` puts it."""
+    certutil = needs.command("certutil", "libnss3-tools")
+    authority = Authority(tmp_path / "authority")
+    issued = authority.issue("localhost")
+    store = tmp_path / "home" / ".pki" / "nssdb"
+    store.mkdir(parents=True)
+    database = ("-d", f"sql:{store}")
+    subprocess.run([certutil, "-N", *database, "--empty-password"], check=True, capture_output=True)
+    subprocess.run([certutil, "-A", *database, "-n", "velocity", "-t", "C,,", "-i", authority.root], check=True)
+    root = tmp_path / "site"
+    shutil.copytree(EXAMPLE, root, ignore=shutil.ignore_patterns(".velocity"))
+    with (
+        Server(root, *issued.flags) as running,
+        chromium(tmp_path / "profile", None, "--disable-quic", home=tmp_path / "home") as page,
+    ):
+        page.open(running.url("/"))
+        assert page.evaluate("document.documentElement.dataset.protocol") == "h2"
         assert page.problems == []

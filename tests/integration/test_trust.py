@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
 
-from support import certificates, http3
+from support import certificates, http3, needs
 from support.authority import Authority, Issued
 from support.engine import Engine, certificate, plan, route
 from support.http1 import Http1
@@ -138,6 +139,29 @@ def test_a_probe_reports_both_verdicts(
     verdicts = json.loads(done.stdout)["protocols"]["velocity/1"]["verification"]
     assert (verdicts["classical"], verdicts["ml_dsa"], verdicts.get("cause")) == (classical, ml_dsa, cause)
     assert done.returncode == (0 if ml_dsa else 1)
+
+
+@pytest.mark.parametrize("protocol", ["--http2", "--http1.1"])
+def test_curl_takes_the_lean_chain(trusted: Server, authority: Authority, protocol: str) -> None:
+    curl = needs.command("curl", "curl")
+    command = [curl, "-sS", protocol, "--cacert", authority.root, trusted.url("/hello.txt")]
+    done = subprocess.run(command, capture_output=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, b"hello\n"), done.stderr
+
+
+def test_four_commands_from_an_empty_folder(tmp_path: Path) -> None:
+    """`ca init`, `cert issue`, `serve` and `client get`, as the first of them says."""
+    env = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    (tmp_path / "index.html").write_text("from an empty folder")
+    for words in (("ca", "init"), ("cert", "issue", "--dns", "localhost")):
+        done = velocity(*words, env=env, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    folder = tmp_path / "certs" / "localhost"
+    flags = ("--cert", folder / "fullchain.pem", "--key", folder / "privkey.pem")
+    with Server(tmp_path, *flags, env=env) as running:
+        done = velocity("client", "get", running.url("/"), "--cacert", folder / "root.pem", "-v", env=env)
+        assert (done.returncode, done.stdout) == (0, b"from an empty folder"), done.stderr
+        assert b"verified twice" in done.stderr
 
 
 def test_what_does_not_pass_names_link_and_cause(trusted: Server, tmp_path: Path, get: Get) -> None:
@@ -371,10 +395,16 @@ def test_a_server_that_claims_velocity_with_a_classical_certificate(tmp_path: Pa
 # --- names, hosts and reloads: what a Plan says ---------------------------------------------------------------------
 
 
-def served(first: Issued, *more: Issued, sites: list[dict[str, Any]] | None = None, **tls: Any) -> str:
+def served(
+    first: Issued,
+    *more: Issued,
+    sites: list[dict[str, Any]] | None = None,
+    handler: dict[str, Any] | None = None,
+    **tls: Any,
+) -> str:
     """A Plan with these certificates."""
     pairs = [certificates.Pair(one.cert, one.key) for one in (first, *more)]
-    answer = route({"kind": "respond", "body": "here"})
+    answer = route(handler or {"kind": "respond", "body": "here"})
     every = [{"routes": [answer]}, *({**site, "routes": [answer]} for site in sites or [])]
     return plan(pairs[0], [], sites=every, tls={"certificates": [certificate(pair) for pair in pairs], **tls})
 
@@ -453,9 +483,11 @@ def test_policy_by_host(authority: Authority) -> None:
 def test_failures_are_counted(authority: Authority, client: Issued, tmp_path: Path) -> None:
     issued = authority.issue("localhost")
     stranger = Authority(tmp_path / "stranger").issue("worker-7.internal", flags=("--client",))
-    with Engine(served(issued, client_auth={"roots_file": str(authority.root), "mode": "require"})) as engine:
+    who = {"kind": "json", "body": {"who": "{{ identity }}"}}
+    auth = {"roots_file": str(authority.root), "mode": "require"}
+    with Engine(served(issued, handler=who, client_auth=auth)) as engine:
 
-        def connect(who: Issued) -> int:
+        def connect(who: Issued) -> str:
             connection = _core.Connection(
                 "127.0.0.1",
                 engine.port,
@@ -466,9 +498,9 @@ def test_failures_are_counted(authority: Authority, client: Issued, tmp_path: Pa
                 alternative_key_file=str(who.ml_dsa_key),
                 timeout=5.0,
             )
-            return connection.request("GET", "/", [], None, 5.0).status
+            return (connection.request("GET", "/", [], None, 5.0).read() or b"").decode()
 
-        assert connect(client) == 200
+        assert connect(client) == '{"who":"CN=worker-7.internal"}', "handlers know who asks"
         with pytest.raises(ClientError):
             connect(stranger)
         deadline = time.monotonic() + 5

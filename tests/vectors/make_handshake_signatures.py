@@ -2,8 +2,8 @@
 
     PYTHONPATH=src:tests python tests/vectors/make_handshake_signatures.py
 
-The signatures are made with `cryptography` alone, and verified by the data plane. Keys and ML-DSA signatures are random,
-so every run makes other bytes.
+The signatures are made with `cryptography` alone, and verified by the data plane. Keys and ML-DSA signatures are
+random, so every run makes other bytes.
 """
 
 from __future__ import annotations

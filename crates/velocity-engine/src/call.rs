@@ -18,6 +18,8 @@ pub struct Call<'a> {
     pub host: &'a str,
     /// Who sent it, as far as trusted proxies say.
     pub client: IpAddr,
+    /// Whom the client's certificate stands for: its subject; empty without one.
+    pub identity: &'a str,
     pub params: &'a Params,
     /// The name of the route, for logs.
     pub route: &'a Arc<str>,
@@ -31,6 +33,8 @@ pub struct Call<'a> {
 pub struct Setting<'a> {
     pub host: &'a str,
     pub client: IpAddr,
+    /// Whom the client's certificate stands for: its subject; empty without one.
+    pub identity: &'a str,
     pub params: &'a Params,
     pub route: &'a Arc<str>,
     pub templates: &'a Templates,
@@ -44,6 +48,7 @@ impl Setting<'_> {
             parts,
             host: self.host,
             client: self.client,
+            identity: self.identity,
             params: self.params,
             route: self.route,
             templates: self.templates,

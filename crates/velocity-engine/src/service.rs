@@ -144,13 +144,14 @@ impl Service {
         &'a self,
         snapshot: &'a Snapshot,
         found: &'a Found<'a>,
-        peer: &Peer,
+        peer: &'a Peer,
         parts: &Parts,
         host: &'a str,
     ) -> Setting<'a> {
         Setting {
             host,
             client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
+            identity: peer.identity.as_ref().map_or("", |identity| &identity.subject),
             params: &found.params,
             route: &found.route.name,
             templates: &snapshot.templates,

@@ -28,6 +28,7 @@ pub async fn with_params<T>(
     let setting = Setting {
         host: "host.example",
         client: "192.0.2.1".parse().unwrap(),
+        identity: "",
         params: &params,
         route: &route,
         templates,

@@ -199,6 +199,7 @@ mod tests {
             "method",
             "scheme",
             "client",
+            "identity",
             "request.method",
             "request.path",
             "request.query",

@@ -1,7 +1,7 @@
 //! What templates can say of a request.
 //!
-//! `request.method`, `.path`, `.query`, `.host`, `.scheme`, `.client`, `.headers`; the parameters of the route by name;
-//! `query.NAME`; `form.NAME`. `method`, `path`, `host`, `scheme` and `client` are there without `request.` as well,
+//! `request.method`, `.path`, `.query`, `.host`, `.scheme`, `.client`, `.identity`, `.headers`; the parameters of the
+//! route by name; `query.NAME`; `form.NAME`. `method`, `path`, `host`, `scheme`, `client` and `identity` are there without `request.` as well,
 //! where no parameter has the name. Everything is made when it is asked for.
 
 use std::borrow::Cow;
@@ -21,6 +21,7 @@ struct Variables {
     uri: Uri,
     host: Box<str>,
     client: IpAddr,
+    identity: Box<str>,
     headers: HeaderMap,
     params: Params,
     form: Vec<(String, String)>,
@@ -33,6 +34,7 @@ pub fn variables(call: &Call<'_>, headers: bool, form: &[(String, String)]) -> V
         uri: call.parts.uri.clone(),
         host: call.host.into(),
         client: call.client,
+        identity: call.identity.into(),
         headers: if headers {
             call.parts.headers.clone()
         } else {
@@ -46,7 +48,7 @@ pub fn variables(call: &Call<'_>, headers: bool, form: &[(String, String)]) -> V
 /// What is known of every request by a name of its own.
 pub fn basic<'a>(call: &Call<'a>, name: &str) -> Option<Cow<'a, str>> {
     let (method, uri) = (&call.parts.method, &call.parts.uri);
-    known(name, method, uri, call.host, call.client)
+    known(name, method, uri, call.host, call.client).or_else(|| (name == "identity").then(|| call.identity.into()))
 }
 
 /// The first of a name in a query.
@@ -68,6 +70,9 @@ fn known<'a>(name: &str, method: &'a Method, uri: &'a Uri, host: &'a str, client
 
 impl Variables {
     fn basic(&self, name: &str) -> Option<Value> {
+        if name == "identity" {
+            return Some(Value::from(&*self.identity));
+        }
         known(name, &self.method, &self.uri, &self.host, self.client).map(|text| Value::from(text.as_ref()))
     }
 
