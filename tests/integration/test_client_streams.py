@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,5 +76,8 @@ def test_answers_that_do_not_come(tmp_path: Path) -> None:
                 connection.request("GET", "/never", [], timeout=0.01)
             assert failed.value.code == "REQUEST_TIMEOUT"
         is_served(connection)
+        deadline = time.monotonic() + 10
+        while silent.cancelled < REQUESTS // 2 and time.monotonic() < deadline:
+            time.sleep(0.05)  # on a slow machine the last are still on their way
         connection.close()
         assert silent.cancelled == REQUESTS // 2
