@@ -384,12 +384,14 @@ impl ServerCertVerifier for Verifier {
         self.seen.scheme.store(signed.scheme.into(), Ordering::Relaxed);
         let algorithms = &self.provider.signature_verification_algorithms;
         match Scheme::of_code(signed.scheme.into()).filter(|_| self.velocity) {
-            Some(scheme) => scheme::verify(scheme, message, certificate, signed.signature(), algorithms).inspect_err(|_| {
-                *lock(&self.seen.failure) = Some(broken(
-                    Cause::BadMlDsaSignature,
-                    "the handshake is not signed with both keys of the certificate",
-                ));
-            }),
+            Some(scheme) => {
+                scheme::verify(scheme, message, certificate, signed.signature(), algorithms).inspect_err(|_| {
+                    *lock(&self.seen.failure) = Some(broken(
+                        Cause::BadMlDsaSignature,
+                        "the handshake is not signed with both keys of the certificate",
+                    ));
+                })
+            }
             None => rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms),
         }
     }

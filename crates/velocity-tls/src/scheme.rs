@@ -238,7 +238,10 @@ mod tests {
 
     /// The vectors of the specification, signed by another implementation.
     fn vectors() -> Vec<(&'static Scheme, CertificateDer<'static>, Vec<u8>, Vec<u8>)> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/handshake-signatures.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/vectors/handshake-signatures.json"
+        );
         let json: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let vectors = json["signatures"].as_array().unwrap().iter().map(|vector| {
             let bytes = |name: &str| rustls_pki_base64(vector[name].as_str().unwrap());
@@ -292,7 +295,11 @@ mod tests {
             for at in (0..signature.len()).step_by(37).chain([1, 2, classical - 1, classical]) {
                 let mut flipped = signature.clone();
                 flipped[at] ^= 4;
-                assert!(!passes(scheme, &message, &certificate, &flipped), "{} {at}", scheme.name);
+                assert!(
+                    !passes(scheme, &message, &certificate, &flipped),
+                    "{} {at}",
+                    scheme.name
+                );
             }
         }
     }
