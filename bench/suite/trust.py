@@ -115,6 +115,7 @@ def issue(contestant: Contestant, knobs: Knobs) -> Turn:
 
 _ISSUE = """
 import sys, time
+from pathlib import Path
 from velocity.pki import bundle, ca
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 authority = ca.Authority.open(folder / "ca")
