@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
+use crate::proxy::Proxied;
 use crate::session::Peer;
 
 /// An answer under way. Dropping it ends the request: counters move and the line is written.
@@ -21,6 +22,7 @@ struct Entry {
     path: String,
     /// Where there is more than one.
     route: Option<Arc<str>>,
+    proxied: Option<Proxied>,
     status: u16,
     bytes: u64,
     complete: bool,
@@ -47,6 +49,7 @@ impl Access {
                     .path_and_query()
                     .map_or_else(|| "*".to_owned(), |path| path.as_str().to_owned()),
                 route: None,
+                proxied: None,
                 status: 0,
                 bytes: 0,
                 complete: false,
@@ -63,6 +66,13 @@ impl Access {
     pub fn route(&mut self, name: &Arc<str>) {
         if let Some(entry) = &mut self.line {
             entry.route = Some(name.clone());
+        }
+    }
+
+    /// Which server behind this one answered, and how fast.
+    pub fn proxied(&mut self, proxied: Proxied) {
+        if let Some(entry) = &mut self.line {
+            entry.proxied = Some(proxied);
         }
     }
 
@@ -106,6 +116,17 @@ impl Drop for Access {
                 "latency_ms",
                 format_args!("{:.3}", entry.start.elapsed().as_secs_f64() * 1e3),
             );
+            if let Some(proxied) = &entry.proxied {
+                let ms = |time: std::time::Duration| format!("{:.3}", time.as_secs_f64() * 1e3);
+                line.text("upstream", &proxied.upstream);
+                if let Some(connect) = proxied.connect {
+                    line.raw("upstream_connect_ms", ms(connect));
+                }
+                line.raw("upstream_first_byte_ms", ms(proxied.first_byte));
+                if proxied.attempts > 1 {
+                    line.raw("upstream_attempts", proxied.attempts);
+                }
+            }
             if !entry.complete {
                 line.text("reason", "aborted");
             }

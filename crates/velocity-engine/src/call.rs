@@ -16,6 +16,10 @@ pub struct Call<'a> {
     pub parts: &'a Parts,
     /// The host it is for, without port.
     pub host: &'a str,
+    /// The same with its port, if it was given.
+    pub authority: &'a str,
+    /// The other end of the connection.
+    pub remote: IpAddr,
     /// Who sent it, as far as trusted proxies say.
     pub client: IpAddr,
     /// Whom the client's certificate stands for: its subject; empty without one.
@@ -32,6 +36,8 @@ pub struct Call<'a> {
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     pub host: &'a str,
+    pub authority: &'a str,
+    pub remote: IpAddr,
     pub client: IpAddr,
     /// Whom the client's certificate stands for: its subject; empty without one.
     pub identity: &'a str,
@@ -47,6 +53,8 @@ impl Setting<'_> {
         Call {
             parts,
             host: self.host,
+            authority: self.authority,
+            remote: self.remote,
             client: self.client,
             identity: self.identity,
             params: self.params,

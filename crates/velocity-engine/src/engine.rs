@@ -84,8 +84,11 @@ impl Engine {
         &self.addresses
     }
 
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    /// Name and value of every counter.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let mut all = self.metrics.snapshot();
+        all.extend(self.snapshot.load().upstreams.counters());
+        all
     }
 
     /// Serve another Plan from now on. Listeners cannot change; on any error nothing does.

@@ -17,6 +17,7 @@ pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod plan;
+mod proxy;
 pub mod quic;
 mod route;
 mod router;

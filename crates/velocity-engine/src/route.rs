@@ -15,6 +15,7 @@ use crate::filter::{Chain, Extra, Filter};
 use crate::handler::{ErrorPages, Handler, Prompt, Templates};
 use crate::http::{Body, Response};
 use crate::plan;
+use crate::proxy::Known;
 
 /// Everything of a site but its names.
 pub struct Site {
@@ -35,11 +36,18 @@ pub struct Own {
     pub date: bool,
     pub server: bool,
     pub alt_svc: bool,
+    /// Answers come with a Date and a Server, which are those of their origin (RFC 9110 section 7.7).
+    pub origin: bool,
 }
 
 impl Route {
-    pub fn new(plan: &plan::Route, filters: &[Arc<Filter>], templates: &mut Templates) -> Result<Self> {
-        let handler = Handler::new(&plan.handler, &plan.name, templates)?;
+    pub fn new(
+        plan: &plan::Route,
+        filters: &[Arc<Filter>],
+        templates: &mut Templates,
+        proxies: &mut Known,
+    ) -> Result<Self> {
+        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies)?;
         let mut chain = Vec::with_capacity(plan.filters.len());
         for &place in &plan.filters {
             let filter = filters.get(place).ok_or_else(|| {
@@ -55,6 +63,7 @@ impl Route {
             own: Own {
                 date: chain.decides(&DATE),
                 server: chain.decides(&SERVER),
+                origin: handler.is_proxy(),
                 alt_svc: chain.decides(&ALT_SVC),
             },
             chain,

@@ -16,6 +16,7 @@ use crate::call::Setting;
 use crate::filter::asked_by_preflight;
 use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
+use crate::proxy::Proxied;
 use crate::route::{Own, Route, Site};
 use crate::router::{Outcome, Params, Refusal, RequestPath};
 use crate::session::Peer;
@@ -49,7 +50,7 @@ impl Service {
             return None;
         }
         let found = find(&snapshot, without_port(host), parts).ok()?;
-        let setting = self.setting(&snapshot, &found, peer, parts, without_port(host));
+        let setting = self.setting(&snapshot, &found, peer, parts, host);
         let pages = &found.site.error_pages;
         let mut response = found.route.at_once(&setting.call(parts), pages)?;
         let mut access = self.begin(peer, parts, host, &snapshot, Some(found.route));
@@ -106,7 +107,7 @@ impl Service {
             Err(refusal) => (*refusal, Own::default()),
             Ok(found) => {
                 let pages = &found.site.error_pages;
-                let setting = self.setting(&snapshot, &found, peer, &parts, without_port(&host));
+                let setting = self.setting(&snapshot, &found, peer, &parts, &host);
                 let at_once = match body.is_empty() {
                     true => found.route.at_once(&setting.call(&parts), pages),
                     false => None,
@@ -119,6 +120,9 @@ impl Service {
                 (response, found.route.own())
             }
         };
+        if let Some(proxied) = response.extensions_mut().remove::<Proxied>() {
+            access.proxied(proxied);
+        }
         self.finish(peer, &mut response, own);
         if head_only {
             *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay
@@ -146,10 +150,12 @@ impl Service {
         found: &'a Found<'a>,
         peer: &'a Peer,
         parts: &Parts,
-        host: &'a str,
+        authority: &'a str,
     ) -> Setting<'a> {
         Setting {
-            host,
+            host: without_port(authority),
+            authority,
+            remote: peer.remote.ip(),
             client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
             identity: peer.identity.as_ref().map_or("", |identity| &identity.subject),
             params: &found.params,
@@ -163,10 +169,10 @@ impl Service {
     /// Add what every answer carries.
     fn finish(&self, peer: &Peer, response: &mut Response, own: Own) {
         let headers = response.headers_mut();
-        if !own.date {
+        if !own.date && !(own.origin && headers.contains_key(DATE)) {
             headers.insert(DATE, date());
         }
-        if !own.server {
+        if !own.server && !(own.origin && headers.contains_key(SERVER)) {
             headers.insert(SERVER, HeaderValue::from_static(NAME));
         }
         if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic() && !own.alt_svc) {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Proxies};
 use crate::handler::{ErrorPages, Templates};
 use crate::plan::{self, ClientAuthMode, Limits, Plan};
+use crate::proxy::Known;
 use crate::route::{Route, Site};
 use crate::router::Router;
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub(crate) has_early_hints: bool,
     /// The filters with what they are by the Plan: the next one may have some of them as well.
     filters: Vec<(plan::Filter, Arc<Filter>)>,
+    /// The same for the servers behind this one.
+    pub(crate) upstreams: Known,
 }
 
 impl Snapshot {
@@ -41,12 +44,13 @@ impl Snapshot {
         let mut templates = Templates::load(plan.templates.as_deref())?;
         let filters = filters(plan, previous, &mut templates)?;
         let shared: Vec<Arc<Filter>> = filters.iter().map(|(_, filter)| filter.clone()).collect();
+        let mut upstreams = Known::after(previous.map(|snapshot| &snapshot.upstreams));
         let mut sites = Vec::with_capacity(plan.sites.len());
         for site in &plan.sites {
             let routes = site
                 .routes
                 .iter()
-                .map(|route| Route::new(route, &shared, &mut templates));
+                .map(|route| Route::new(route, &shared, &mut templates, &mut upstreams));
             sites.push(Site {
                 routes: routes.collect::<Result<_>>()?,
                 error_pages: ErrorPages::new(&site.error_pages)?,
@@ -63,6 +67,7 @@ impl Snapshot {
             templates,
             has_early_hints: shared.iter().any(|filter| matches!(**filter, Filter::EarlyHints(_))),
             filters,
+            upstreams: upstreams.settle(),
         })
     }
 }

@@ -47,7 +47,7 @@ impl Engine {
     }
 
     fn counters(&self) -> HashMap<String, u64> {
-        self.0.metrics().snapshot().into_iter().collect()
+        self.0.counters().into_iter().collect()
     }
 }
 

@@ -48,6 +48,6 @@ def files(config: str | None, edge: str | None, given: dict[str, Given]) -> tupl
     from velocity.config.source import Given
 
     found = Path(config) if config is not None else discover() if "root" not in given else None
-    if found is None and "root" not in given:
+    if found is None and "root" not in given and "proxy" not in given:
         given["root"] = Given("--root", ".")
     return found, Path(edge) if edge is not None else None

@@ -15,10 +15,13 @@ Examples:
   velocity serve --root public --self-signed
   velocity serve --root public --cert fullchain.pem --key privkey.pem --listen :443
   velocity serve --self-signed --profile secure --listings -v
+  velocity serve --self-signed --proxy http://127.0.0.1:3000
+  velocity serve --root public --self-signed --proxy /api=http://127.0.0.1:8000
   velocity serve --config serve.simple.yaml --edge-config edge.yaml
 """
 _SERVER = "Server"
 _FILES = "Files"
+_PROXY = "Reverse proxy"
 _LIMITS = "Limits"
 _LOGS = "Logs"
 
@@ -105,6 +108,26 @@ def serve(
     compress: Annotated[
         bool | None, _flag("--compress/--no-compress", "Compress what compresses well.", _FILES, "on")
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        _flag("--proxy", "Server to pass requests on to; repeatable.", _PROXY, metavar="[[HOST]/PATH=]URL"),
+    ] = None,
+    proxy_connect_timeout: Annotated[
+        str | None, _flag("--proxy-connect-timeout", "For a connection to it.", _PROXY, "5s", metavar="TIME")
+    ] = None,
+    proxy_response_timeout: Annotated[
+        str | None, _flag("--proxy-response-timeout", "For the head of its answer.", _PROXY, "60s", metavar="TIME")
+    ] = None,
+    proxy_idle_timeout: Annotated[
+        str | None, _flag("--proxy-idle-timeout", "Between two bytes of it.", _PROXY, "2m", metavar="TIME")
+    ] = None,
+    proxy_stream: Annotated[
+        bool | None, _flag("--proxy-stream/--no-proxy-stream", "Hand answers on while they come.", _PROXY, "on")
+    ] = None,
+    proxy_preserve_host: Annotated[
+        bool | None,
+        _flag("--proxy-preserve-host", "Ask it for the host that the client asked for, in Host and SNI.", _PROXY),
+    ] = None,
     max_sessions: Annotated[
         str | None, _flag("--max-sessions", "Connections at once.", _LIMITS, "no limit", metavar="N")
     ] = None,
@@ -140,6 +163,7 @@ def serve(
     """
     from velocity.cli import layers, warm
     from velocity.config.options import ServeOptions
+    from velocity.errors import ConfigError
     from velocity.server import launch
 
     given = {
@@ -167,8 +191,11 @@ def serve(
         "max_datagram_size": max_datagram_size,
         "access_log": access_log,
     }
-    if config is not None or edge_config is not None or (root is None and layers.discoverable()):
+    if config is not None or edge_config is not None or proxy or (root is None and layers.discoverable()):
         return _serve_configured(context, config, edge_config)
+    tuning = (proxy_connect_timeout, proxy_response_timeout, proxy_idle_timeout, proxy_stream, proxy_preserve_host)
+    if any(value is not None for value in tuning):
+        raise ConfigError("PROXY_MISSING", "there is no proxy to tune", "name the server behind with --proxy URL")
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
     prepared = launch.prepare(options, runtime)

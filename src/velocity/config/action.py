@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue
 
-from velocity.config.middleware import HeaderRules, Middleware, RateLimitRule, WafRules
+from velocity.config.middleware import Middleware, RateLimitRule, WafRules
+from velocity.config.proxying import UpstreamOptions
 from velocity.config.section import (
     ONE_OR_MORE,
-    Also,
     Bytes,
-    Duration,
     FieldValue,
     FileName,
     Hosts,
@@ -28,7 +27,6 @@ from velocity.config.section import (
     Section,
     Status,
     Strings,
-    Upstream,
 )
 from velocity.config.values import BadValueError, closest
 
@@ -40,67 +38,14 @@ __all__ = [
     "JsonRoute",
     "Policies",
     "ProxyRoute",
-    "ProxyTimeouts",
     "RedirectRoute",
-    "Retries",
-    "Rewrites",
     "Route",
     "RouteBase",
     "StaticFileRoute",
     "StaticRoute",
     "TemplateRoute",
     "TextRoute",
-    "UpstreamOptions",
 ]
-
-
-class ProxyTimeouts(Section):
-    """How long an upstream may take."""
-
-    connect: Duration | None = None
-    response: Duration | None = None
-    """To the response head."""
-    idle: Duration | None = None
-    """Between two bytes of a body."""
-
-    @model_validator(mode="after")
-    def _positive(self) -> ProxyTimeouts:
-        for name in ("connect", "response", "idle"):
-            if getattr(self, name) == 0:
-                raise BadValueError(f"a timeout of 0 for {name} would refuse every request", "leave it out, or wait")
-        return self
-
-
-class Retries(Section):
-    """When a request is tried again, on another connection or upstream."""
-
-    attempts: Annotated[int, Field(ge=0, le=10)] = 0
-
-
-def _attempts(value: Any) -> Any:
-    """A number alone is that of attempts."""
-    return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class Rewrites(Section):
-    """Header fields of what is passed on, and of what comes back."""
-
-    request: HeaderRules | None = None
-    response: HeaderRules | None = None
-
-
-class UpstreamOptions(Section):
-    """How requests are passed on."""
-
-    upstream: Annotated[tuple[Upstream, ...], ONE_OR_MORE, Field(min_length=1)]
-    """One or several."""
-    preserve_host: bool = False
-    strip_prefix: bool | PathText = False
-    """`true` for the path of the route, or what to cut."""
-    streaming: bool = True
-    retries: Annotated[Retries, Also(_attempts, {"type": "integer"})] = Retries()
-    timeouts: ProxyTimeouts = ProxyTimeouts()
-    headers: Rewrites = Rewrites()
 
 
 class Policies(Section):

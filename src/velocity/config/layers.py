@@ -51,6 +51,13 @@ SETTINGS = (
 )
 """Everything that stands once. `root`, `listings`, `dotfiles`, `cache_control` and `compress` are each site's."""
 
+_OF_PROXIES: dict[str, KeyPath] = {
+    "proxy_connect_timeout": ("timeouts", "connect"),
+    "proxy_response_timeout": ("timeouts", "response"),
+    "proxy_idle_timeout": ("timeouts", "idle"),
+    "proxy_stream": ("streaming",),
+    "proxy_preserve_host": ("preserve_host",),
+}
 _OF_SITES = ("listings", "dotfiles", "cache_control", "compress")
 
 
@@ -71,6 +78,34 @@ def apply(tree: Tree, given: dict[str, Given]) -> None:
         if setting.parameter in given:
             _put(tree, _place_of(tree, setting), _as_in_files(setting.parameter, given[setting.parameter]))
     _apply_to_sites(tree, given)
+    _apply_to_proxies(tree, given)
+
+
+def _apply_to_proxies(tree: Tree, given: dict[str, Given]) -> None:
+    """`--proxy` takes the place of all proxies of the file; the other flags are for every proxy there is."""
+    if "proxy" in given:
+        tree.drop(("content", "proxies"))
+        name, words = given["proxy"]
+        words = [words] if isinstance(words, str) else words
+        # Several upstreams of one place are one proxy.
+        places: dict[str, list[str]] = {}
+        for word in (part.strip() for item in words for part in item.split(",")):
+            place, _, url = word.rpartition("=")
+            if word:
+                places.setdefault(place, []).append(url)
+        for index, (place, urls) in enumerate(places.items()):
+            at: KeyPath = ("content", "proxies", index)
+            host, slash, path = place.partition("/")
+            _put(tree, (*at, "upstream"), Given(name, urls))
+            if host:
+                _put(tree, (*at, "hostname"), Given(name, host))
+            if slash:
+                _put(tree, (*at, "path"), Given(name, slash + path))
+    proxies = tree.get(("content", "proxies"))
+    for parameter, key in _OF_PROXIES.items():
+        if parameter in given:
+            for index in range(len(proxies) if isinstance(proxies, list) else 0):
+                _put(tree, ("content", "proxies", index, *key), given[parameter])
 
 
 def _place_of(tree: Tree, setting: Setting) -> KeyPath:

@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 __all__ = [
     "Alpn",
+    "Balance",
     "BasicAuth",
     "Certificate",
     "ClientAuth",
     "Compress",
     "Cors",
     "EarlyHints",
+    "Ejection",
     "ErrorPage",
     "Fallback",
     "File",
@@ -27,6 +29,7 @@ __all__ = [
     "Filter",
     "Handler",
     "Headers",
+    "Health",
     "IpAccess",
     "Json",
     "Limits",
@@ -43,11 +46,14 @@ __all__ = [
     "Redirect",
     "RequestSize",
     "Respond",
+    "Retries",
     "Route",
     "Site",
     "Template",
     "Timeouts",
     "Tls",
+    "Upstream",
+    "UpstreamTls",
     "Waf",
     "WafRule",
 ]
@@ -210,17 +216,89 @@ class Timeouts(_Part):
     """Between two bytes of a body."""
 
 
+class Upstream(_Part):
+    """One of the servers that a route passes requests on to."""
+
+    url: str
+    """`http://`, `https://`, `h2c://`, `h3://` or `velocity://` with host and port; or `unix:/run/app.sock`."""
+    weight: int = 1
+    backup: bool = False
+    """Asked only when no other can be."""
+
+
+class Balance(_Part):
+    """Which of several servers gets a request."""
+
+    by: Literal[
+        "round_robin",
+        "least_connections",
+        "two_choices",
+        "client_hash",
+        "header_hash",
+        "cookie_hash",
+        "path_hash",
+    ] = "round_robin"
+    name: str | None = None
+    """Of the header or cookie that is hashed; a request without it goes by the address of its client."""
+
+
+class Retries(_Part):
+    """When a request is sent again."""
+
+    attempts: int = 0
+    statuses: tuple[int, ...] = ()
+    """Answers to idempotent requests that count as failures."""
+    body_bytes: int = 65_536
+    """Bodies of up to this size are kept until there is an answer."""
+
+
+class UpstreamTls(_Part):
+    """How an upstream proves who it is, and we to it."""
+
+    ca_file: Path | None = None
+    """Roots instead of the system's."""
+    server_name: str | None = None
+    """SNI, and the name in the certificate; None is the host of the upstream."""
+    insecure: bool = False
+    certificate: Certificate | None = None
+
+
+class Health(_Part):
+    """Asking upstreams, without anybody else asking, how they are."""
+
+    path: str = "/"
+    interval_ms: int = 10_000
+    timeout_ms: int = 5_000
+    rise: int = 2
+    fall: int = 3
+    """So many in a row make a server healthy again, or not."""
+    status: int | None = None
+    """None takes every status from 200 to 399."""
+
+
+class Ejection(_Part):
+    """Leaving an upstream alone that fails."""
+
+    failures: int = 3
+    """In a row; 0 never leaves it alone."""
+    for_ms: int = 10_000
+
+
 class Proxy(_Part):
     """Handler: other servers."""
 
     kind: Literal["proxy"] = "proxy"
-    upstreams: tuple[str, ...]
-    """`http://127.0.0.1:3000`, without path, query and user."""
+    upstreams: tuple[Upstream, ...]
+    balance: Balance = Balance()
     preserve_host: bool = False
     strip_prefix: str = ""
     streaming: bool = True
-    retries: int = 0
+    """Whether an answer goes on while it comes in; otherwise it is read first, if it is short."""
+    retries: Retries = Retries()
     timeouts: Timeouts = Timeouts()
+    tls: UpstreamTls = UpstreamTls()
+    health: Health | None = None
+    ejection: Ejection = Ejection()
 
 
 Handler: TypeAlias = Annotated[Files | File | Respond | Json | Template | Redirect | Proxy, Field(discriminator="kind")]

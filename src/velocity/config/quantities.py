@@ -215,14 +215,21 @@ def parse_file_name(value: Any) -> str:
 
 
 def parse_upstream(text: str) -> str:
-    """Where requests are passed on to: `http://127.0.0.1:3000`.
+    """Where requests are passed on to: `http://127.0.0.1:3000`, or `unix:/run/app.sock`.
 
     Raises:
         BadValueError: another scheme, or more than scheme, host and port.
     """
-    hint = "write http://HOST:PORT or https://HOST:PORT"
+    hint = "write http://HOST:PORT, https://HOST:PORT, h2c://, h3:// or velocity://, or unix:/PATH"
+    if text.strip().startswith("unix:"):
+        path = text.strip().removeprefix("unix:")
+        if not path.startswith("/") or not path.isprintable() or path.endswith("/"):
+            raise BadValueError(
+                f"{text[:80]!r} is no upstream", "a Unix socket has an absolute path: unix:/run/app.sock"
+            )
+        return f"unix:{path}"
     parts, port = _split(text, hint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https", "h2c", "h3", "velocity") or not parts.hostname:
         raise BadValueError(f"{text[:80]!r} is no upstream", hint)
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise BadValueError(f"{text[:80]!r} has more than a host and a port", hint)

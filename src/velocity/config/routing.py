@@ -26,9 +26,9 @@ from velocity.config.plan import (
     Route,
     Site,
     Template,
-    Timeouts,
 )
 from velocity.config.problems import InvalidConfigError, KeyPath, Place, Problem, dotted
+from velocity.config.proxying import plan_proxy
 from velocity.config.quantities import pattern_key
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from velocity.config.edge import EdgeConfig, EdgeSite
     from velocity.config.middleware import Middleware
     from velocity.config.plan import Handler
+    from velocity.config.proxying import UpstreamOptions
     from velocity.config.quantities import MatchKind
     from velocity.config.simple import SimpleConfig, SiteEntry
     from velocity.config.source import Tree
@@ -261,7 +262,7 @@ class _Compiler:
         match = _match("prefix", _trimmed(proxy.path))
         extra = (*self._table.header_rules(proxy.headers.request, "request"),
                  *self._table.header_rules(proxy.headers.response, "response"))  # fmt: skip
-        handler = _upstream(proxy, match)
+        handler = _upstream(proxy, match, self._tree.folder(at))
         return _Entry(at, self._tree, dotted(at), match, (), handler, _saying(proxy, at), extra)
 
     def _route(
@@ -304,7 +305,7 @@ class _Compiler:
         elif isinstance(route, actions.RedirectRoute):
             handler = Redirect(location=route.to, status=route.status)
         else:
-            handler = _upstream(route, match)
+            handler = _upstream(route, match, tree.folder(at))
             extra = (*self._table.header_rules(route.headers.request, "request"),
                      *self._table.header_rules(route.headers.response, "response"))  # fmt: skip
         if isinstance(handler, Template) and (self._edge is None or self._edge.templates_dir is None):
@@ -505,21 +506,9 @@ def _stripped(wanted: bool | str, path: str) -> str:
     return path if wanted and path != "/" else ""
 
 
-def _upstream(options: actions.UpstreamOptions, match: Match) -> Proxy:
-    defaults = Timeouts()
-    given = options.timeouts
-    return Proxy(
-        upstreams=options.upstream,
-        preserve_host=options.preserve_host,
-        strip_prefix=_stripped(options.strip_prefix, match.value if match.kind == "prefix" else "/"),
-        streaming=options.streaming,
-        retries=options.retries.attempts,
-        timeouts=Timeouts(
-            connect_ms=given.connect or defaults.connect_ms,
-            response_ms=given.response or defaults.response_ms,
-            idle_ms=given.idle or defaults.idle_ms,
-        ),
-    )
+def _upstream(options: UpstreamOptions, match: Match, folder: Path) -> Proxy:
+    route = match.value if match.kind == "prefix" else "/"
+    return plan_proxy(options, _stripped(options.strip_prefix, route), folder)
 
 
 def _specific(entry: _Entry) -> tuple[int, int]:

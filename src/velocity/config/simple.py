@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from velocity.config.action import Policies, Route, UpstreamOptions
+from velocity.config.action import Policies, Route
 from velocity.config.middleware import SecurityHeaders
 from velocity.config.plan import Alpn
+from velocity.config.proxying import UpstreamOptions
 from velocity.config.section import (
     ONE_OR_MORE,
     Bytes,

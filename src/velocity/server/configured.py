@@ -88,10 +88,20 @@ def _prepare(request: Request) -> Prepared:
         domains=tuple(hosts[:_MAX_SHOWN]),
         alpn=plan.listeners[0].alpn,
         profile=plan.tls.profiles.default,
-        root=" and ".join(str(path) for path in (request.config, request.edge) if path is not None),
+        root=_what(request),
         runtime=_runtime(request.runtime, configuration),
     )
     return Prepared(launch, configuration)
+
+
+def _what(request: Request) -> str:
+    """What is served, in a few words: the files that say so, else the folder and the upstreams of the flags."""
+    files = [str(path) for path in (request.config, request.edge) if path is not None]
+    if files:
+        return " and ".join(files)
+    flags = [request.given[name].value for name in ("root", "proxy") if name in request.given]
+    words = [word for value in flags for word in ([value] if isinstance(value, str) else value)]
+    return " and ".join(words[:_MAX_SHOWN])
 
 
 def run(request: Request, say: Callable[[str], None]) -> int:

@@ -13,14 +13,14 @@ use quinn_proto::{ClientConfig, ConnectionError, TokenMemoryCache, TokenStore, T
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
 use velocity_tls::certificate::Certificate;
 use velocity_tls::chain::ChainError;
 use velocity_tls::client::Offer;
 use velocity_tls::fallback::{Directive, Reason};
 use velocity_tls::{ClientTls, Facts, TlsError};
 
-use super::request::Sender;
-use super::{Connection, Options, Protocol, Report, names};
+use super::{Options, Protocol, Report, names};
 use crate::error::{Error, Result};
 use crate::http::h3::client as h3;
 
@@ -29,7 +29,34 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// UDP receive buffer: bulk downloads come in bursts of many packets.
 const UDP_BUFFER: usize = 4 << 20;
 
-pub(super) async fn open(options: &Options) -> Result<Connection> {
+/// What a handshake leads to.
+pub(crate) enum Opened {
+    /// The protocol is `h2` or `http/1.1`.
+    Tcp(Box<TlsStream<TcpStream>>, Protocol),
+    Quic(h3::Connection),
+}
+
+/// Resolve, connect and shake hands before `options.timeout` is over.
+pub(crate) async fn within(options: &Options) -> Result<(Opened, Report)> {
+    match tokio::time::timeout(options.timeout, open(options)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::connect(
+            "CONNECT_TIMEOUT",
+            format!(
+                "no answer from {}:{} over {}",
+                options.host,
+                options.port,
+                names(&options.protocols)
+            ),
+        )
+        .hint(match options.over_quic() {
+            true => "is UDP open on that port? --http h2 goes over TCP",
+            false => "is the server running, and is the port open?",
+        })),
+    }
+}
+
+async fn open(options: &Options) -> Result<(Opened, Report)> {
     let options = Arc::new(options.clone());
     let addresses = resolve(&options).await?;
     let mut attempts = JoinSet::new();
@@ -45,7 +72,7 @@ pub(super) async fn open(options: &Options) -> Result<Connection> {
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => continue,
         };
         match joined {
-            Some(Ok(Ok(connection))) => return Ok(connection),
+            Some(Ok(Ok(opened))) => return Ok(opened),
             Some(Ok(Err(error))) => {
                 let _ = failure.get_or_insert(error);
             }
@@ -70,7 +97,7 @@ async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
     }
 }
 
-async fn attempt(options: &Options, address: SocketAddr) -> Result<Connection> {
+async fn attempt(options: &Options, address: SocketAddr) -> Result<(Opened, Report)> {
     let protocols: Vec<&[u8]> = options.protocols.iter().map(|one| one.alpn().as_bytes()).collect();
     let certificate = match &options.certificate {
         Some(files) => Some(Arc::new(Certificate::load(files).map_err(trust_error)?)),
@@ -92,35 +119,20 @@ async fn attempt(options: &Options, address: SocketAddr) -> Result<Connection> {
         false => tcp(options, address, name, &tls, start).await,
     };
     // The verifier knows better than the alert it caused.
-    let (mut sender, mut report) = shaken.map_err(|error| match tls.failure() {
+    let (opened, mut report) = shaken.map_err(|error| match tls.failure() {
         Some(failure) => pq_error(options, &failure),
         None => error,
     })?;
     if let Err(failure) = tls.judge(&report.facts) {
-        sender.close().await;
+        if let Opened::Quic(connection) = opened {
+            connection.close().await;
+        }
         return Err(pq_error(options, &failure));
     }
     report.signature_scheme = tls.signature_scheme();
     report.verified = !matches!(options.trust, velocity_tls::client::Trust::Anyone);
     report.level = tls.level();
-    Ok(Connection {
-        report,
-        sender,
-        authority: authority(options),
-    })
-}
-
-/// `host`, or `host:port` where the port is not the default one.
-fn authority(options: &Options) -> String {
-    let host = match options.host.contains(':') && !options.host.starts_with('[') {
-        true => format!("[{}]", options.host),
-        false => options.host.clone(),
-    };
-    if options.port == 443 {
-        host
-    } else {
-        format!("{host}:{}", options.port)
-    }
+    Ok((opened, report))
 }
 
 async fn tcp(
@@ -129,7 +141,7 @@ async fn tcp(
     name: &str,
     tls: &ClientTls,
     start: Instant,
-) -> Result<(Sender, Report)> {
+) -> Result<(Opened, Report)> {
     let stream = TcpStream::connect(address).await.map_err(|e| {
         Error::connect("CONNECT_FAILED", format!("cannot connect to {address} over TCP: {e}"))
             .hint("is the server running, and is the port open?")
@@ -164,11 +176,7 @@ async fn tcp(
         level: None,
         bytes: None,
     };
-    let sender = match protocol {
-        Protocol::H2 => Sender::h2(stream).await?,
-        _ => Sender::h1(stream).await?,
-    };
-    Ok((sender, report))
+    Ok((Opened::Tcp(Box::new(stream), *protocol), report))
 }
 
 async fn quic(
@@ -177,7 +185,7 @@ async fn quic(
     name: &str,
     tls: &ClientTls,
     start: Instant,
-) -> Result<(Sender, Report)> {
+) -> Result<(Opened, Report)> {
     let socket = socket(address)
         .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot open a UDP socket for {address}: {e}")))?;
     let mut config = ClientConfig::new(tls.quic().map_err(trust_error)?);
@@ -205,7 +213,7 @@ async fn quic(
         level: None,
         bytes: Some(established.bytes),
     };
-    Ok((Sender::H3(connection), report))
+    Ok((Opened::Quic(connection), report))
 }
 
 /// Whether the server had to stop and wait for us: before it knows our address, it may send three times what it

@@ -2,14 +2,13 @@
 //!
 //! Which protocol to try, and what to do when it fails, is decided in Python.
 
-mod connect;
+pub(crate) mod connect;
 mod request;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use velocity_tls::chain::Level;
 use velocity_tls::client::Trust;
 use velocity_tls::fallback::Directive;
@@ -128,23 +127,12 @@ pub struct Response {
 impl Connection {
     /// Resolve, connect and finish the handshake.
     pub async fn open(options: &Options) -> Result<Self> {
-        let deadline = Instant::now() + options.timeout;
-        match tokio::time::timeout_at(deadline, connect::open(options)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::connect(
-                "CONNECT_TIMEOUT",
-                format!(
-                    "no answer from {}:{} over {}",
-                    options.host,
-                    options.port,
-                    names(&options.protocols)
-                ),
-            )
-            .hint(match options.over_quic() {
-                true => "is UDP open on that port? --http h2 goes over TCP",
-                false => "is the server running, and is the port open?",
-            })),
-        }
+        let (opened, report) = connect::within(options).await?;
+        Ok(Self {
+            report,
+            sender: request::Sender::new(opened).await?,
+            authority: request::authority(options),
+        })
     }
 
     /// Send a request and wait for the response head.

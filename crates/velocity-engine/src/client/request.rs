@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use velocity_tls::fallback::Directive;
 
-use super::Response;
+use super::connect::Opened;
+use super::{Options, Protocol, Response};
 use crate::error::{Error, Result};
 use crate::http::Body;
 use crate::http::h3::client as h3;
@@ -29,7 +30,15 @@ pub(super) enum Sender {
 }
 
 impl Sender {
-    pub(super) async fn h1(stream: TlsStream<TcpStream>) -> Result<Self> {
+    pub(super) async fn new(opened: Opened) -> Result<Self> {
+        match opened {
+            Opened::Tcp(stream, Protocol::H2) => Sender::h2(*stream).await,
+            Opened::Tcp(stream, _) => Sender::h1(*stream).await,
+            Opened::Quic(connection) => Ok(Sender::H3(connection)),
+        }
+    }
+
+    async fn h1(stream: TlsStream<TcpStream>) -> Result<Self> {
         let mut builder = hyper::client::conn::http1::Builder::new();
         let (sender, driver) = builder
             .max_buf_size(1 << 20)
@@ -40,7 +49,7 @@ impl Sender {
         Ok(Sender::H1(sender))
     }
 
-    pub(super) async fn h2(stream: TlsStream<TcpStream>) -> Result<Self> {
+    async fn h2(stream: TlsStream<TcpStream>) -> Result<Self> {
         let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (sender, driver) = builder
             .initial_stream_window_size(H2_WINDOW)
@@ -103,6 +112,19 @@ fn broken(error: &dyn std::error::Error) -> Error {
         source = cause.source();
     }
     Error::request("REQUEST_FAILED", format!("the request failed: {text}")).hint("the server may say more in its log")
+}
+
+/// `host`, or `host:port` where the port is not the default one.
+pub(super) fn authority(options: &Options) -> String {
+    let host = match options.host.contains(':') && !options.host.starts_with('[') {
+        true => format!("[{}]", options.host),
+        false => options.host.clone(),
+    };
+    if options.port == 443 {
+        host
+    } else {
+        format!("{host}:{}", options.port)
+    }
 }
 
 /// Put a request together; anything the field grammar forbids is refused here (RFC 9110 section 5.5).

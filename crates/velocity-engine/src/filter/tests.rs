@@ -27,6 +27,8 @@ pub async fn with_params<T>(
     let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
     let setting = Setting {
         host: "host.example",
+        authority: "host.example",
+        remote: std::net::Ipv4Addr::LOCALHOST.into(),
         client: "192.0.2.1".parse().unwrap(),
         identity: "",
         params: &params,

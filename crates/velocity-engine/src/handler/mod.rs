@@ -4,7 +4,6 @@ mod error_page;
 mod fixed;
 mod form;
 mod json;
-mod proxy;
 mod redirect;
 mod template;
 mod templates;
@@ -18,7 +17,6 @@ use http::{HeaderValue, StatusCode};
 pub use self::error_page::ErrorPages;
 use self::fixed::Fixed;
 use self::json::Json;
-use self::proxy::Proxy;
 use self::redirect::Redirect;
 use self::template::Page;
 pub use self::templates::Templates;
@@ -29,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::http::{Body, Prepared, Response};
 use crate::plan;
+use crate::proxy::{self, Proxy};
 
 pub enum Handler {
     Files(Files),
@@ -36,7 +35,7 @@ pub enum Handler {
     Json(Json),
     Page(Page),
     Redirect(Redirect),
-    Proxy(Proxy),
+    Proxy(Arc<Proxy>),
 }
 
 /// How a handler answers without waiting for anything.
@@ -49,7 +48,12 @@ pub enum Prompt {
 
 impl Handler {
     /// `place` is the name of the route: what is broken in the Plan is told with it.
-    pub fn new(plan: &plan::Handler, place: &str, templates: &mut Templates) -> Result<Self> {
+    pub fn new(
+        plan: &plan::Handler,
+        place: &str,
+        templates: &mut Templates,
+        proxies: &mut proxy::Known,
+    ) -> Result<Self> {
         Ok(match plan {
             plan::Handler::Files(files) => Handler::Files(Files::new(files)?),
             plan::Handler::File(file) => {
@@ -64,7 +68,7 @@ impl Handler {
             plan::Handler::Json(json) => Handler::Json(Json::new(status(json.status)?, &json.body, place, templates)?),
             plan::Handler::Template(page) => Handler::Page(Page::new(page, place, templates)?),
             plan::Handler::Redirect(redirect) => Handler::Redirect(Redirect::new(redirect, place, templates)?),
-            plan::Handler::Proxy(_) => Handler::Proxy(Proxy),
+            plan::Handler::Proxy(plan) => Handler::Proxy(proxies.proxy(plan)?),
         })
     }
 
@@ -112,6 +116,11 @@ impl Handler {
             Handler::Proxy(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether answers come from elsewhere, with a Date and a Server of their own.
+    pub fn is_proxy(&self) -> bool {
+        matches!(self, Handler::Proxy(_))
     }
 
     /// Whether it codes its answers itself.

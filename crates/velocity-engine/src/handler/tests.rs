@@ -6,6 +6,7 @@ use http::header::LOCATION;
 use super::*;
 use crate::filter::tests::with_templates;
 use crate::plan::{ErrorPage, Handler as Plan};
+use crate::proxy::Known;
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, content) in files {
@@ -21,7 +22,7 @@ fn request(target: &str) -> http::request::Parts {
 }
 
 async fn answer(plan: Plan, templates: &mut Templates, target: &str) -> (StatusCode, HeaderMap, String) {
-    let handler = Handler::new(&plan, "edge.routes[0]", templates).unwrap();
+    let handler = Handler::new(&plan, "edge.routes[0]", templates, &mut Known::default()).unwrap();
     let response = with_templates(&request(target), templates, async |call| {
         handler.respond(&call, Body::Empty).await
     })
@@ -108,10 +109,12 @@ fn broken_templates_are_told_with_their_place() {
 
     let mut templates = Templates::load(None).unwrap();
     let broken = json(serde_json::json!({"a": [0, "{% if %}"]}));
-    let error = Handler::new(&broken, "edge.routes[2]", &mut templates).err().unwrap();
+    let error = Handler::new(&broken, "edge.routes[2]", &mut templates, &mut Known::default())
+        .err()
+        .unwrap();
     assert_eq!(error.code, "TEMPLATE_INVALID");
     assert!(error.message.starts_with("edge.routes[2].a[1]:1: "), "{error}");
-    let error = Handler::new(&page("x.html"), "edge.routes[2]", &mut templates)
+    let error = Handler::new(&page("x.html"), "edge.routes[2]", &mut templates, &mut Known::default())
         .err()
         .unwrap();
     assert_eq!(error.code, "TEMPLATE_MISSING");
@@ -192,7 +195,13 @@ async fn error_pages_take_the_place_of_answers_without_a_body() {
         })
     };
     for (body, replaced) in [("own", false), ("", true)] {
-        let handler = Handler::new(&respond(body), "x", &mut Templates::load(None).unwrap()).unwrap();
+        let handler = Handler::new(
+            &respond(body),
+            "x",
+            &mut Templates::load(None).unwrap(),
+            &mut Known::default(),
+        )
+        .unwrap();
         let Handler::Fixed(fixed) = handler else {
             panic!("respond is fixed")
         };

@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod bind;
+pub mod duplex;
 pub mod rewind;
 pub mod stall;
 pub mod steer;
+pub mod tunnel;

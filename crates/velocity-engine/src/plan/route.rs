@@ -142,20 +142,103 @@ pub struct Redirect {
 }
 
 /// Other servers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proxy {
-    /// `http://127.0.0.1:3000`, without path, query and user.
-    pub upstreams: Vec<String>,
+    pub upstreams: Vec<Upstream>,
+    pub balance: Balance,
     pub preserve_host: bool,
     pub strip_prefix: String,
+    /// Whether an answer goes on while it comes in; otherwise it is read first, if it is short.
     pub streaming: bool,
-    pub retries: u32,
+    pub retries: Retries,
     pub timeouts: Timeouts,
+    pub tls: UpstreamTls,
+    pub health: Option<Health>,
+    pub ejection: Ejection,
+}
+
+/// One of the servers that a route passes requests on to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `http://`, `https://`, `h2c://`, `h3://` or `velocity://` with host and port; or `unix:/run/app.sock`.
+    pub url: String,
+    pub weight: u32,
+    /// Asked only when no other can be.
+    pub backup: bool,
+}
+
+/// Which of several servers gets a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balance {
+    pub by: BalanceBy,
+    /// Of the header or cookie that is hashed; a request without it goes by the address of its client.
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceBy {
+    RoundRobin,
+    LeastConnections,
+    /// The less busy of two at random.
+    TwoChoices,
+    ClientHash,
+    HeaderHash,
+    CookieHash,
+    PathHash,
+}
+
+/// When a request is sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retries {
+    pub attempts: u32,
+    /// Answers to idempotent requests that count as failures.
+    pub statuses: Vec<u16>,
+    /// Bodies of up to this size are kept until there is an answer.
+    pub body_bytes: u64,
+}
+
+/// How an upstream proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// Roots instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// SNI, and the name in the certificate; `None` is the host of the upstream.
+    pub server_name: Option<String>,
+    pub insecure: bool,
+    pub certificate: Option<super::Certificate>,
+}
+
+/// Asking upstreams, without anybody else asking, how they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    pub path: String,
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// So many in a row make a server healthy again, or not.
+    pub rise: u32,
+    pub fall: u32,
+    /// `None` takes every status from 200 to 399.
+    pub status: Option<u16>,
+}
+
+/// Leaving an upstream alone that fails.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ejection {
+    /// In a row; 0 never leaves it alone.
+    pub failures: u32,
+    pub for_ms: u64,
 }
 
 /// What an upstream may take, in milliseconds.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     pub connect_ms: u64,

@@ -15,7 +15,7 @@ pub struct Tls {
     pub fallback: Fallback,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// PEM, leaf first: hybrid, or classical where there is no hybrid one.

@@ -123,6 +123,11 @@ impl Connection {
         }))
     }
 
+    /// Whether it takes requests.
+    pub fn is_open(&self) -> bool {
+        !self.0.queue.lock().gone
+    }
+
     /// What the server said on its control stream about there being no `velocity/1`.
     pub fn directive(&self) -> Option<Directive> {
         self.0.queue.lock().directive.clone()

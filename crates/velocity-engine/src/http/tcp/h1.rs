@@ -5,10 +5,11 @@
 //!
 //! [`talk`] ⇄ [`doze`]
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ use tokio::time::Instant;
 use super::{BoxError, answer};
 use crate::net::rewind::Rewind;
 use crate::net::stall::Progress;
+use crate::net::tunnel;
 use crate::plan::Limits;
+use crate::proxy::Switched;
 use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
@@ -90,9 +93,16 @@ where
         // (Not with pipeline_flush: it lets hyper buffer a body without any limit.)
         .writev(true);
     let heard = AtomicBool::new(!stream.is_spent());
+    let switched = OnceLock::new();
     let handler = service_fn(|request| {
         heard.store(false, Ordering::Relaxed);
-        answer(service, peer, request)
+        async {
+            let mut response = answer(service, peer, request).await;
+            if let Some(upstream) = response.extensions_mut().remove::<Switched>() {
+                let _ = switched.set(upstream);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let stream = Listened { stream, heard: &heard };
     let mut connection = builder.serve_connection(TokioIo::new(stream), handler);
@@ -109,7 +119,16 @@ where
     tokio::select! {
         // hyper first: when the others have their turn it has read and written all it can.
         biased;
-        result = &mut connection => return result.map(|()| None),
+        result = &mut connection => {
+            result?;
+            if let Some((upstream, received)) = switched.get().and_then(Switched::take) {
+                let parts = connection.into_parts();
+                let stream = Rewind::new(parts.read_buf, parts.io.into_inner().stream);
+                let within = Duration::from_millis(limits.idle_timeout_ms);
+                tunnel::join(stream, Rewind::new(received, upstream), within, shutdown.clone()).await;
+            }
+            return Ok(None);
+        }
         () = shutdown.draining() => {}
         () = idle => {
             // Every answer is written: none is in flight, and the last write was not blocked. What may be left is the

@@ -1,5 +1,6 @@
 //! HTTP/2 (RFC 9113) on one connection, by hyper.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -41,7 +42,7 @@ pub async fn serve(
     let for_requests = peer.clone();
     let handler = service_fn(move |request| {
         let (service, peer) = (service.clone(), for_requests.clone());
-        async move { answer(&service, &peer, request).await }
+        async move { Ok::<_, Infallible>(answer(&service, &peer, request).await) }
     });
     let batch = Batch::new(stream, BATCH);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Handle(&batch)), handler));

@@ -8,7 +8,6 @@ mod h2;
 #[cfg(test)]
 mod testing;
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -114,11 +113,7 @@ async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<
     Ok((Box::new(stream), choice.downgrade))
 }
 
-async fn answer(
-    service: &Service,
-    peer: &Arc<Peer>,
-    request: http::Request<Incoming>,
-) -> Result<http::Response<Tracked>, Infallible> {
+async fn answer(service: &Service, peer: &Arc<Peer>, request: http::Request<Incoming>) -> http::Response<Tracked> {
     let request = request.map(|body| {
         if body.is_end_stream() {
             Body::Empty
@@ -127,7 +122,7 @@ async fn answer(
         }
     });
     let (response, access): (Response, Access) = service.answer(peer, request).await;
-    Ok(response.map(|body| Tracked { body, access }))
+    response.map(|body| Tracked { body, access })
 }
 
 /// A request body from hyper as one of ours.

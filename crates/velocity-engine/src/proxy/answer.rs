@@ -1,0 +1,202 @@
+//! The body of an upstream's answer on its way to the client, which reads it as fast as it can take it and no faster.
+//!
+//! A body that breaks off is an error, not an end: the client's transport resets the stream, or closes the connection,
+//! so that nobody takes a part for the whole (RFC 9112 section 8, RFC 9114 section 4.1.2).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::h1;
+use super::pool::{self, Key};
+use super::upstream::{Busy, Upstream};
+use crate::http::Body;
+
+/// Bodies of up to this size are not streamed if they have come with their head.
+const SHORT: u64 = 64 * 1024;
+
+/// An HTTP/1.1 answer, and the connection that brings it.
+pub struct Single {
+    pub incoming: Incoming,
+    pub connection: Option<h1::Connection>,
+    pub key: Key,
+    pub upstream: Arc<Upstream>,
+}
+
+impl Single {
+    /// The body, as short as it is.
+    pub fn into_body(mut self, idle: Duration, busy: Busy) -> Body {
+        if self.incoming.is_end_stream() {
+            self.release();
+            return Body::Empty;
+        }
+        // What came with the head needs no stream.
+        let exact = self.incoming.size_hint().exact().filter(|length| *length <= SHORT);
+        let mut first = None;
+        if exact.is_some()
+            && let Poll::Ready(frame) = self.poll_frame(&mut Context::from_waker(std::task::Waker::noop()))
+        {
+            first = frame;
+        }
+        match first.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) if Some(data.len() as u64) == exact => data.into(),
+            Some(Ok(Ok(data))) => Body::stream(Idle::new(self, Some(Ok(data)), idle, busy)),
+            Some(Err(error)) => Body::stream(Idle::new(self, Some(Err(error)), idle, busy)),
+            // There are no trailers after a length.
+            Some(Ok(Err(_))) | None => Body::stream(Idle::new(self, None, idle, busy)),
+        }
+    }
+
+    /// The answer is over: the connection may have another one.
+    fn release(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            pool::put_single(&self.key, &self.upstream, connection);
+        }
+    }
+}
+
+/// What is read chunk by chunk, from whatever protocol.
+pub trait Chunks {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
+    fn is_end(&self) -> bool;
+    fn length(&self) -> SizeHint;
+}
+
+impl Chunks for Single {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        // Asking first tells the connection that there is room.
+        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(connection) = &mut self.connection
+        {
+            if connection.drive(cx).is_ready() {
+                self.connection = None;
+            }
+            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.incoming.is_end_stream() {
+                    self.release();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn length(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// An answer that came over a connection with others.
+pub struct Multiplexed {
+    pub body: Body,
+    /// Its place on the connection, for as long as it takes one.
+    pub _place: Arc<()>,
+}
+
+impl Chunks for Multiplexed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn length(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Multiplexed {
+    pub fn into_body(self, idle: Duration, busy: Busy) -> Body {
+        match self.body.is_end_stream() {
+            true => Body::Empty,
+            false => Body::stream(Idle::new(self, None, idle, busy)),
+        }
+    }
+}
+
+/// A body that fails when nothing comes for too long.
+pub struct Idle<T> {
+    chunks: T,
+    first: Option<io::Result<Bytes>>,
+    limit: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    _busy: Busy,
+}
+
+impl<T: Chunks> Idle<T> {
+    pub fn new(chunks: T, first: Option<io::Result<Bytes>>, limit: Duration, busy: Busy) -> Self {
+        Self {
+            chunks,
+            first,
+            limit,
+            sleep: None,
+            _busy: busy,
+        }
+    }
+}
+
+impl<T: Chunks + Unpin> http_body::Body for Idle<T> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first.map(Frame::data)));
+        }
+        match this.chunks.poll_frame(cx) {
+            Poll::Ready(frame) => {
+                // Nobody waits for as long as the client is the slow one.
+                this.sleep = None;
+                Poll::Ready(frame)
+            }
+            Poll::Pending => {
+                let limit = this.limit;
+                let sleep = this
+                    .sleep
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+                sleep.as_mut().poll(cx).map(|()| {
+                    let reason = "the upstream sent nothing more in time";
+                    Some(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.chunks.is_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.chunks.length();
+        match (rest.exact(), &self.first) {
+            (Some(rest), Some(Ok(first))) => SizeHint::with_exact(rest + first.len() as u64),
+            _ => rest,
+        }
+    }
+}

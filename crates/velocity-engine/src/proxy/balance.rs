@@ -1,0 +1,180 @@
+//! Which upstream gets a request.
+
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use http::HeaderName;
+use http::header::COOKIE;
+
+use super::upstream::Upstream;
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::plan::{self, BalanceBy};
+
+/// Turns of one round: more weight than this is weighed more coarsely.
+const ROUND: u32 = 1000;
+
+pub struct Balance {
+    by: By,
+    /// Round robin: places in the order in which they have their turns, each as often as its weight says.
+    turns: Vec<usize>,
+    next: AtomicUsize,
+}
+
+enum By {
+    RoundRobin,
+    LeastConnections,
+    TwoChoices,
+    Hash(Key),
+}
+
+enum Key {
+    Client,
+    Path,
+    Header(HeaderName),
+    Cookie(String),
+}
+
+impl Balance {
+    pub fn new(plan: &plan::Balance, upstreams: &[Arc<Upstream>]) -> Result<Self> {
+        let name = || plan.name.as_deref().unwrap_or_default();
+        let by = match plan.by {
+            BalanceBy::RoundRobin => By::RoundRobin,
+            BalanceBy::LeastConnections => By::LeastConnections,
+            BalanceBy::TwoChoices => By::TwoChoices,
+            BalanceBy::ClientHash => By::Hash(Key::Client),
+            BalanceBy::PathHash => By::Hash(Key::Path),
+            BalanceBy::CookieHash => By::Hash(Key::Cookie(name().to_owned())),
+            BalanceBy::HeaderHash => By::Hash(Key::Header(HeaderName::from_bytes(name().as_bytes()).map_err(
+                |_| {
+                    Error::config("HEADER_INVALID", format!("{:?} is no name of a header", name()))
+                        .hint("balance by a header needs its name")
+                },
+            )?)),
+        };
+        Ok(Self {
+            by,
+            turns: turns(upstreams),
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// The place of an upstream for this request: one that is available and was not `tried`, then one that was not
+    /// tried, then any. Backups come only after all others.
+    pub fn choose(&self, upstreams: &[Arc<Upstream>], tried: &[usize], call: &Call<'_>) -> usize {
+        if let [_] = upstreams {
+            return 0;
+        }
+        let fresh = |place: &usize| !tried.contains(place);
+        let up = |place: &usize| upstreams[*place].is_available();
+        let first = |place: &usize| !upstreams[*place].backup;
+        let pick = |wanted: &dyn Fn(&usize) -> bool| self.among(upstreams, wanted, call);
+        pick(&|place| fresh(place) && up(place) && first(place))
+            .or_else(|| pick(&|place| fresh(place) && up(place)))
+            .or_else(|| pick(&|place| fresh(place)))
+            .or_else(|| pick(&up))
+            .unwrap_or_default()
+    }
+
+    fn among(&self, upstreams: &[Arc<Upstream>], wanted: &dyn Fn(&usize) -> bool, call: &Call<'_>) -> Option<usize> {
+        let all = || (0..upstreams.len()).filter(wanted);
+        match &self.by {
+            By::RoundRobin => {
+                let start = self.next.fetch_add(1, Relaxed);
+                let turn = |step: usize| self.turns.get(start.wrapping_add(step) % self.turns.len()).copied();
+                (0..self.turns.len()).filter_map(turn).find(wanted)
+            }
+            By::LeastConnections => {
+                // Of equals, not always the first.
+                let start = self.next.fetch_add(1, Relaxed);
+                let count = upstreams.len();
+                let rotated = (0..count).map(|step| start.wrapping_add(step) % count).filter(wanted);
+                rotated.min_by(|a, b| upstreams[*a].load().total_cmp(&upstreams[*b].load()))
+            }
+            By::TwoChoices => {
+                let count = all().count();
+                let random = self.next.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+                let first = all().nth(random.checked_rem(count)?)?;
+                let second = all()
+                    .nth((random / count + random % count + 1) % count)
+                    .unwrap_or(first);
+                Some(match upstreams[first].load() <= upstreams[second].load() {
+                    true => first,
+                    false => second,
+                })
+            }
+            By::Hash(key) => {
+                let key = key.of(call);
+                // Rendezvous hashing: one upstream less moves only what it had.
+                let score = |place: &usize| {
+                    let hash = HASHER.hash_one((&*upstreams[*place].url, &key));
+                    // -weight / ln(u), u even in (0, 1): each gets its share.
+                    let even = (hash >> 11) as f64 / (1u64 << 53) as f64;
+                    f64::from(upstreams[*place].weight) / -even.max(f64::MIN_POSITIVE).ln()
+                };
+                all().max_by(|a, b| score(a).total_cmp(&score(b)))
+            }
+        }
+    }
+}
+
+/// The same on every worker and after every start: a client keeps its upstream.
+const HASHER: rustc_hash::FxBuildHasher = rustc_hash::FxBuildHasher;
+
+#[derive(Hash)]
+enum Value<'a> {
+    Client(IpAddr),
+    Text(&'a [u8]),
+}
+
+impl Key {
+    fn of<'a>(&self, call: &Call<'a>) -> Value<'a> {
+        let text = match self {
+            Key::Client => None,
+            Key::Path => Some(call.parts.uri.path().as_bytes()),
+            Key::Header(name) => call.parts.headers.get(name).map(|value| value.as_bytes()),
+            Key::Cookie(name) => cookie(call, name),
+        };
+        text.map_or(Value::Client(call.client), Value::Text)
+    }
+}
+
+/// The value of a cookie (RFC 6265 section 4.2).
+fn cookie<'a>(call: &Call<'a>, name: &str) -> Option<&'a [u8]> {
+    let fields = call.parts.headers.get_all(COOKIE).iter();
+    fields
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+        .find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(value)
+        })
+}
+
+/// Smooth weighted round robin: heavy ones are spread out over the round.
+fn turns(upstreams: &[Arc<Upstream>]) -> Vec<usize> {
+    let total: u32 = upstreams
+        .iter()
+        .map(|upstream| upstream.weight)
+        .fold(0, u32::saturating_add);
+    let scale = |weight: u32| match total > ROUND {
+        true => ((u64::from(weight) * u64::from(ROUND)) / u64::from(total)).max(1) as i64,
+        false => i64::from(weight),
+    };
+    let weights: Vec<i64> = upstreams.iter().map(|upstream| scale(upstream.weight)).collect();
+    let round: i64 = weights.iter().sum();
+    let mut credit = vec![0; weights.len()];
+    let mut turns = Vec::with_capacity(round as usize);
+    for _ in 0..round {
+        for (credit, weight) in credit.iter_mut().zip(&weights) {
+            *credit += weight;
+        }
+        if let Some(richest) = (0..credit.len()).max_by_key(|place| (credit[*place], std::cmp::Reverse(*place))) {
+            credit[richest] -= round;
+            turns.push(richest);
+        }
+    }
+    turns
+}

@@ -1,0 +1,109 @@
+//! From an upstream to a connection that speaks HTTP.
+
+use std::sync::Arc;
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::address::{Place, Scheme};
+use super::failure::{Failure, Reached};
+use super::h1;
+use super::pool::Key;
+use super::upstream::Upstream;
+use crate::client::{self, Protocol, connect::Opened};
+use crate::http::Body;
+use crate::http::h3::client as h3;
+use crate::net::duplex::BoxDuplex;
+
+/// What an upstream may send of one answer before it was read, and over all answers of a connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How long an HTTP/2 connection may say nothing before it is asked whether it is still there.
+const PING: std::time::Duration = std::time::Duration::from_secs(20);
+
+pub enum Connection {
+    /// One request at a time.
+    H1(Box<h1::Connection>),
+    /// Many.
+    Many(Shared),
+}
+
+/// A connection for many requests at once.
+#[derive(Clone)]
+pub enum Shared {
+    H2(http2::SendRequest<Body>),
+    H3(Arc<h3::Connection>),
+}
+
+/// Make a connection.
+pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failure> {
+    let Some(tls) = &upstream.tls else {
+        let stream = match timeout(upstream.connect_timeout, clear(upstream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return Err(Failure {
+                    hint: "is it running, and does it listen there?".to_owned(),
+                    ..Failure::new(Reached::Nobody, "connect", format!("cannot connect: {error}"))
+                });
+            }
+            Err(_) => return Err(Failure::timeout(Reached::Nobody, "no connection in time")),
+        };
+        return match upstream.address.scheme {
+            Scheme::H2c => h2(stream).await,
+            _ => Ok(Connection::H1(Box::new(h1::Connection::new(stream).await?))),
+        };
+    };
+    let mut options = tls.clone();
+    if options.server_name.is_none() {
+        options.server_name = key.name.as_deref().map(str::to_owned);
+    }
+    if key.upgrade {
+        options.protocols.retain(|protocol| *protocol == Protocol::H1);
+    }
+    let (opened, _) = client::connect::within(&options)
+        .await
+        .map_err(|error| Failure::connect(&error))?;
+    match opened {
+        Opened::Tcp(stream, Protocol::H2) => h2(stream).await,
+        Opened::Tcp(stream, _) => Ok(Connection::H1(Box::new(h1::Connection::new(stream).await?))),
+        Opened::Quic(connection) => Ok(Connection::Many(Shared::H3(Arc::new(connection)))),
+    }
+}
+
+/// The name is resolved for every connection, so that a change of its addresses is followed.
+async fn clear(upstream: &Upstream) -> std::io::Result<BoxDuplex> {
+    Ok(match &upstream.address.place {
+        Place::Host(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        }
+        Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    })
+}
+
+async fn h2(stream: BoxDuplex) -> Result<Connection, Failure> {
+    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(64 * 1024)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::exchange(Reached::Nobody, &error))?;
+    tokio::spawn(driver);
+    Ok(Connection::Many(Shared::H2(sender)))
+}
+
+impl Shared {
+    pub fn is_open(&self) -> bool {
+        match self {
+            Shared::H2(sender) => !sender.is_closed(),
+            Shared::H3(connection) => connection.is_open(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Why an upstream did not answer, and what the client is told.
+
+use http::StatusCode;
+
+use crate::error::Error;
+
+/// How far a request had come when it failed: what may be sent again depends on that (RFC 9110 section 9.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Nothing of the request was sent.
+    Nobody,
+    /// A part of it may have been.
+    Perhaps,
+}
+
+#[derive(Debug)]
+pub struct Failure {
+    pub reached: Reached,
+    /// 502 or 504.
+    pub status: StatusCode,
+    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`.
+    pub kind: &'static str,
+    pub reason: String,
+    pub hint: String,
+}
+
+impl Failure {
+    pub fn new(reached: Reached, kind: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            reached,
+            status: StatusCode::BAD_GATEWAY,
+            kind,
+            reason: reason.into(),
+            hint: String::new(),
+        }
+    }
+
+    pub fn timeout(reached: Reached, reason: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            ..Self::new(reached, "timeout", reason)
+        }
+    }
+
+    /// A connection that could not be made.
+    pub fn connect(error: &Error) -> Self {
+        let (kind, hint) = match error.code {
+            "CONNECT_TIMEOUT" => return Self::timeout(Reached::Nobody, error.message.clone()),
+            "CONNECT_FAILED" | "RESOLVE_FAILED" => ("connect", error.hint.clone()),
+            "CERTIFICATE_INVALID" => (
+                "tls",
+                "name its root with tls.ca_file, or the name it bears with tls.server_name or --proxy-preserve-host"
+                    .to_owned(),
+            ),
+            _ => (
+                "tls",
+                "check tls.server_name (--proxy-preserve-host sends the name that the client asked for) and tls.ca_file"
+                    .to_owned(),
+            ),
+        };
+        Self {
+            hint,
+            ..Self::new(Reached::Nobody, kind, error.message.clone())
+        }
+    }
+
+    /// What hyper says of an exchange that broke.
+    pub fn exchange(reached: Reached, error: &hyper::Error) -> Self {
+        let kind = match error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+            true => "protocol",
+            false => "reset",
+        };
+        Self::new(reached, kind, chain(error))
+    }
+}
+
+/// An error with what caused it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! Header fields that end at a proxy, and those that a proxy writes.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use bytes::BytesMut;
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use crate::call::Call;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Take out what is between two neighbours only (RFC 9110 section 7.6.1).
+pub fn strip_hop_by_hop(fields: &mut HeaderMap) {
+    if fields.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = fields
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            // Whoever nominates these would change what the message is, or who it is for.
+            .filter(|name| ![HOST, CONTENT_LENGTH, COOKIE].contains(name) && !is_ours(name))
+            .collect();
+        for name in nominated {
+            fields.remove(name);
+        }
+        fields.remove(CONNECTION);
+    }
+    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
+        fields.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        fields.remove(name);
+    }
+}
+
+/// What says who the client is: no client may have it left out.
+fn is_ours(name: &HeaderName) -> bool {
+    *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
+}
+
+/// The fields of a request as an upstream gets it, but for Host.
+pub fn request(call: &Call<'_>, one_connection: bool) -> HeaderMap {
+    let mut fields = call.parts.headers.clone();
+    // RFC 9110 section 10.1.4: to say that trailers are welcome is for this hop, and we forward them.
+    let trailers = fields
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+    strip_hop_by_hop(&mut fields);
+    fields.remove(TE);
+    if trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        if one_connection {
+            fields.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    // Our own transport asks for the body when it is wanted.
+    fields.remove(EXPECT);
+    fields.remove(HOST);
+    join_cookies(&mut fields);
+    forwarded(call, &mut fields);
+    fields.append(VIA, via(call.parts.version));
+    fields
+}
+
+/// HTTP/2 and HTTP/3 may split it; nobody else knows how to put it together again (RFC 9113 section 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let mut joined = BytesMut::from(first.as_bytes());
+        for crumb in std::iter::once(second).chain(crumbs) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(crumb.as_bytes());
+        }
+        if let Ok(joined) = HeaderValue::from_maybe_shared(joined.freeze()) {
+            fields.insert(COOKIE, joined);
+        }
+    }
+}
+
+/// Who the client is, for servers that see only us (RFC 7239). What somebody wrote there whom nobody trusts is
+/// not passed on.
+fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
+    let trusted = call.client != call.remote;
+    let mut text = String::with_capacity(64);
+    if !trusted {
+        fields.remove(FORWARDED);
+        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+            fields.remove(name);
+        }
+    }
+    if let Some(before) = fields.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
+        let _ = write!(text, "{before}, ");
+    }
+    let _ = write!(text, "{}", call.remote);
+    set(fields, X_FORWARDED_FOR, &text);
+    if !fields.contains_key(X_FORWARDED_PROTO) {
+        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if !fields.contains_key(X_FORWARDED_HOST) {
+        set(fields, X_FORWARDED_HOST, call.authority);
+    }
+    text.clear();
+    if let Some(before) = fields.get(FORWARDED).and_then(|value| value.to_str().ok()) {
+        let _ = write!(text, "{before}, ");
+    }
+    // RFC 7239 section 6: IPv6 in brackets and quotes.
+    let _ = match call.remote {
+        IpAddr::V4(address) => write!(text, "for={address}"),
+        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
+    };
+    let _ = match is_token(call.authority) {
+        true => write!(text, ";host={};proto=https", call.authority),
+        false => write!(text, ";host=\"{}\";proto=https", call.authority),
+    };
+    set(fields, FORWARDED, &text);
+}
+
+fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.insert(name, value);
+    }
+}
+
+/// RFC 9110 section 5.6.2, as far as hosts go.
+fn is_token(host: &str) -> bool {
+    host.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+/// RFC 9110 section 7.6.3.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_3 => "3 velocity",
+        Version::HTTP_2 => "2 velocity",
+        Version::HTTP_10 => "1.0 velocity",
+        _ => "1.1 velocity",
+    })
+}
+
+/// Make the fields of an answer ours.
+pub fn response(fields: &mut HeaderMap) {
+    strip_hop_by_hop(fields);
+    // It speaks of another authority (RFC 7838 section 2.1).
+    fields.remove(ALT_SVC);
+}

@@ -1,0 +1,93 @@
+//! Asking upstreams how they are, for as long as anybody may send them something.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Request, Uri, Version};
+
+use super::connect::{self, Connection, Shared};
+use super::pool::Key;
+use super::upstream::Upstream;
+use crate::http::Body;
+use crate::plan;
+
+/// The checks of one proxy. They begin with its first request: that is where there is a runtime to run them.
+pub struct Checks {
+    plan: Option<plan::Health>,
+    begun: AtomicBool,
+}
+
+impl Checks {
+    pub fn new(plan: Option<&plan::Health>) -> Self {
+        Self {
+            plan: plan.cloned(),
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    pub fn begin(&self, upstreams: &[Arc<Upstream>]) {
+        let Some(plan) = &self.plan else { return };
+        if self.begun.load(Relaxed) || self.begun.swap(true, Relaxed) {
+            return;
+        }
+        for upstream in upstreams {
+            tokio::spawn(watch(Arc::downgrade(upstream), plan.clone()));
+        }
+    }
+}
+
+async fn watch(upstream: Weak<Upstream>, plan: plan::Health) {
+    // In a row: how many said the opposite of what is held to be true.
+    let mut against = 0;
+    while let Some(upstream) = upstream.upgrade() {
+        let limit = Duration::from_millis(plan.timeout_ms);
+        let well = matches!(tokio::time::timeout(limit, ask(&upstream, &plan)).await, Ok(Some(true)));
+        against = if well == upstream.is_healthy() { 0 } else { against + 1 };
+        let needed = if well { plan.rise } else { plan.fall };
+        if against >= needed.max(1) || (well && upstream.is_healthy()) {
+            upstream.checked(well);
+            against = 0;
+        }
+        drop(upstream);
+        tokio::time::sleep(Duration::from_millis(plan.interval_ms)).await;
+    }
+}
+
+/// Whether an upstream says that it is well; `None` if it says nothing.
+async fn ask(upstream: &Upstream, plan: &plan::Health) -> Option<bool> {
+    let key = Key {
+        upstream: upstream.id,
+        name: None,
+        upgrade: false,
+    };
+    let connection = connect::connect(upstream, &key).await.ok()?;
+    let authority = &upstream.address.authority;
+    let mut request = Request::new(Body::Empty);
+    request
+        .headers_mut()
+        .insert(USER_AGENT, HeaderValue::from_static("velocity-health"));
+    let status = match connection {
+        Connection::H1(connection) => {
+            *request.uri_mut() = plan.path.parse::<Uri>().ok()?;
+            *request.version_mut() = Version::HTTP_11;
+            request
+                .headers_mut()
+                .insert(HOST, HeaderValue::from_str(authority.as_str()).ok()?);
+            connection.send(request).await.ok()?.0.status()
+        }
+        Connection::Many(shared) => {
+            let scheme = if upstream.tls.is_some() { "https" } else { "http" };
+            *request.uri_mut() = format!("{scheme}://{authority}{}", plan.path).parse::<Uri>().ok()?;
+            match shared {
+                Shared::H2(mut sender) => sender.send_request(request).await.ok()?.status(),
+                Shared::H3(connection) => connection.send(request).await.ok()?.status(),
+            }
+        }
+    };
+    Some(match plan.status {
+        Some(wanted) => status.as_u16() == wanted,
+        None => (200..400).contains(&status.as_u16()),
+    })
+}

@@ -1,0 +1,512 @@
+//! Other servers behind this one (RFC 9110 section 7.6): choose one, send it the request, hand on its answer.
+//!
+//! [`fields`] → [`balance`] → [`pool`] or [`connect`] → the exchange → [`answer`]; and [`retry`] when that fails
+
+mod address;
+mod answer;
+mod balance;
+mod connect;
+mod failure;
+mod fields;
+mod h1;
+mod health;
+mod pool;
+mod retry;
+mod upload;
+mod upstream;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use http::header::{CONNECTION, DATE, HOST, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http_body_util::BodyExt;
+use rustc_hash::FxHashMap;
+
+use self::address::Scheme;
+use self::answer::{Multiplexed, Single};
+use self::balance::Balance;
+use self::connect::{Connection, Shared};
+use self::failure::{Failure, Reached};
+use self::health::Checks;
+use self::pool::Key;
+use self::retry::{Budget, Payload};
+use self::upload::Upload;
+use self::upstream::{Busy, Upstream};
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::http::{Body, Response, replay};
+use crate::log::{self, Level};
+use crate::net::duplex::BoxDuplex;
+use crate::plan;
+use crate::service::plain;
+
+/// An answer that is not to be streamed is read first if it is no longer than this, in bytes.
+const READ_FIRST: usize = 1 << 20;
+
+/// One `proxy` of the Plan. Routes with equal ones share it.
+pub struct Proxy {
+    upstreams: Vec<Arc<Upstream>>,
+    balance: Balance,
+    budget: Budget,
+    checks: Checks,
+    plan: plan::Proxy,
+}
+
+/// What became of a request, for the access log; among the extensions of a response.
+#[derive(Clone)]
+pub struct Proxied {
+    pub upstream: Arc<str>,
+    /// `None` on a connection that was there.
+    pub connect: Option<Duration>,
+    /// From the request to the head of its answer.
+    pub first_byte: Duration,
+    pub attempts: u32,
+}
+
+/// An answer has switched protocols (RFC 9110 section 7.8): the stream to the upstream, and what was read of it.
+#[derive(Clone)]
+pub struct Switched(Arc<std::sync::Mutex<Option<(BoxDuplex, bytes::Bytes)>>>);
+
+impl Switched {
+    /// The stream, for the first who asks.
+    pub fn take(&self) -> Option<(BoxDuplex, bytes::Bytes)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+/// All proxies of a snapshot: the next one takes over those that stay as they are, with what they have learned.
+#[derive(Default)]
+pub struct Known {
+    previous: FxHashMap<plan::Proxy, Arc<Proxy>>,
+    present: FxHashMap<plan::Proxy, Arc<Proxy>>,
+}
+
+impl Known {
+    pub fn after(previous: Option<&Self>) -> Self {
+        Self {
+            previous: previous.map(|known| known.present.clone()).unwrap_or_default(),
+            present: FxHashMap::default(),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `UPSTREAM_INVALID`, `HEADER_INVALID`.
+    pub fn proxy(&mut self, plan: &plan::Proxy) -> Result<Arc<Proxy>> {
+        if let Some(known) = self.present.get(plan) {
+            return Ok(known.clone());
+        }
+        let proxy = match self.previous.get(plan) {
+            Some(known) => known.clone(),
+            None => Arc::new(Proxy::new(plan)?),
+        };
+        self.present.insert(plan.clone(), proxy.clone());
+        Ok(proxy)
+    }
+
+    /// The previous ones are no longer needed.
+    pub fn settle(mut self) -> Self {
+        self.previous = FxHashMap::default();
+        self
+    }
+
+    /// Name and value of the counters of every upstream.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        for upstream in self.present.values().flat_map(|proxy| &proxy.upstreams) {
+            let counters = &upstream.counters;
+            let named = [
+                ("upstream_requests", &counters.requests),
+                ("upstream_failures", &counters.failures),
+                ("upstream_retries", &counters.retries),
+                ("upstream_ejections", &counters.ejections),
+                ("upstream_connections", &counters.connections),
+            ];
+            all.extend(named.map(|(name, counter)| (format!("{name}:{}", upstream.url), counter.load(Relaxed))));
+        }
+        all
+    }
+}
+
+impl Proxy {
+    fn new(plan: &plan::Proxy) -> Result<Self> {
+        if plan.upstreams.is_empty() {
+            return Err(
+                Error::config("UPSTREAM_INVALID", "a proxy without upstreams").hint("name one: http://HOST:PORT")
+            );
+        }
+        let upstreams: Vec<Arc<Upstream>> = plan
+            .upstreams
+            .iter()
+            .map(|one| Ok(Arc::new(Upstream::new(one, plan)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            balance: Balance::new(&plan.balance, &upstreams)?,
+            checks: Checks::new(plan.health.as_ref()),
+            budget: Budget::default(),
+            upstreams,
+            plan: plan.clone(),
+        })
+    }
+
+    /// Pass a request on.
+    pub async fn respond(&self, call: &Call<'_>, body: Body) -> Response {
+        self.checks.begin(&self.upstreams);
+        self.budget.earn();
+        let method = &call.parts.method;
+        let upgrade = upgrade_of(call);
+        let mut payload = match Payload::new(method, body, &self.plan.retries).await {
+            Ok(payload) => payload,
+            Err(_) => return plain(StatusCode::BAD_REQUEST, "the body of the request broke off\n"),
+        };
+        let mut tried = Vec::new();
+        let mut attempts = 0;
+        loop {
+            let place = self.balance.choose(&self.upstreams, &tried, call);
+            let upstream = &self.upstreams[place];
+            attempts += 1;
+            let outcome = self.attempt(call, upstream, &mut payload, upgrade.as_ref()).await;
+            let left = attempts <= self.plan.retries.attempts;
+            match outcome {
+                Ok(mut response) => {
+                    let failed = self.plan.retries.statuses.contains(&response.status().as_u16());
+                    if failed {
+                        upstream.failed();
+                    } else {
+                        upstream.succeeded();
+                    }
+                    if failed && left && payload.is_whole() && retry::is_idempotent(method) && self.budget.spend() {
+                        upstream.counters.retries.fetch_add(1, Relaxed);
+                        tried.push(place);
+                        continue;
+                    }
+                    if let Some(proxied) = response.extensions_mut().get_mut::<Proxied>() {
+                        proxied.attempts = attempts;
+                    }
+                    return response;
+                }
+                Err(failure) => {
+                    upstream.failed();
+                    let again = left && payload.allows(method, failure.reached) && self.budget.spend();
+                    report(call, upstream, &failure, attempts, again);
+                    if !again {
+                        return gateway(&failure, upstream, attempts);
+                    }
+                    upstream.counters.retries.fetch_add(1, Relaxed);
+                    tried.push(place);
+                }
+            }
+        }
+    }
+
+    /// Send a request to one upstream.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        upstream: &Arc<Upstream>,
+        payload: &mut Payload,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let busy = Busy::new(upstream);
+        let preserved = self
+            .plan
+            .preserve_host
+            .then_some(call.host)
+            .filter(|host| !host.is_empty());
+        let key = Key {
+            upstream: upstream.id,
+            name: preserved.filter(|_| upstream.tls.is_some()).map(Into::into),
+            upgrade: upgrade.is_some() && upstream.tls.is_some(),
+        };
+        let begin = Instant::now();
+        let mut connect = None;
+        let idle = Duration::from_millis(self.plan.timeouts.idle_ms);
+        // A connection that was there may have been closed by now, a new one not: at most a second round.
+        let mut response = loop {
+            let (connection, place) = match held(&key) {
+                Some(held) => held,
+                None => {
+                    let made = self.connect(upstream, &key).await?;
+                    connect = Some(begin.elapsed());
+                    made
+                }
+            };
+            match connection {
+                Connection::H1(connection) => {
+                    let fresh = !connection.used;
+                    let request = self.request(call, upstream, payload, true, upgrade)?;
+                    match self.single(*connection, request, payload).await {
+                        Ok((head, connection)) => {
+                            break self.answered(head, connection, key, upstream, idle, busy).await;
+                        }
+                        Err(failure) if failure.reached == Reached::Nobody && !fresh && payload.is_there() => {}
+                        // The upstream closed it while the request was on its way (RFC 9112 section 9.3.1).
+                        Err(failure)
+                            if !fresh
+                                && failure.kind == "reset"
+                                && payload.allows(&call.parts.method, failure.reached) => {}
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                Connection::Many(shared) => {
+                    let request = self.request(call, upstream, payload, false, None)?;
+                    let (head, body) = self.many(shared, request, payload).await?.into_parts();
+                    let body = Multiplexed { body, _place: place }.into_body(idle, busy);
+                    break Response::from_parts(head, body);
+                }
+            }
+        };
+        fields::response(response.headers_mut());
+        if let (Some(protocol), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
+            response.headers_mut().insert(UPGRADE, protocol.clone());
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        if !self.plan.streaming {
+            let (head, body) = response.into_parts();
+            let start = replay::read(body, READ_FIRST)
+                .await
+                .map_err(|error| Failure::new(Reached::Perhaps, "reset", error.to_string()))?;
+            response = Response::from_parts(head, start.into_body());
+        }
+        response.extensions_mut().insert(Proxied {
+            upstream: upstream.url.clone(),
+            connect,
+            first_byte: begin.elapsed(),
+            attempts: 1,
+        });
+        Ok(response)
+    }
+
+    async fn connect(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<(Connection, Arc<()>), Failure> {
+        let many = matches!(upstream.address.scheme, Scheme::H2c | Scheme::H3 | Scheme::Velocity);
+        let gate = many.then(|| pool::gate(key, upstream));
+        let _held = match &gate {
+            Some(gate) => {
+                let guard = gate.lock().await;
+                // Whoever was first may have made it.
+                if let Some(held) = held(key) {
+                    return Ok(held);
+                }
+                Some(guard)
+            }
+            None => None,
+        };
+        let connection = connect::connect(upstream, key).await?;
+        upstream.counters.connections.fetch_add(1, Relaxed);
+        let place = match &connection {
+            Connection::H1(_) => Arc::default(),
+            Connection::Many(shared) => pool::put_shared(key, upstream, shared.clone()),
+        };
+        Ok((connection, place))
+    }
+
+    /// A request as the upstream gets it. `single` is whether it goes over HTTP/1.1.
+    fn request(
+        &self,
+        call: &Call<'_>,
+        upstream: &Upstream,
+        payload: &mut Payload,
+        single: bool,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<Request<Body>, Failure> {
+        let mut request = Request::new(payload.take());
+        *request.method_mut() = call.parts.method.clone();
+        let invalid = |what: &str| Failure::new(Reached::Nobody, "protocol", format!("the {what} cannot be sent"));
+        let authority = match self.plan.preserve_host && !call.authority.is_empty() {
+            true => call.authority.parse::<Authority>().map_err(|_| invalid("host"))?,
+            false => upstream.address.authority.clone(),
+        };
+        let path = self.path(call).ok_or_else(|| invalid("path"))?;
+        let mut fields = fields::request(call, single);
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = Some(path);
+        if single {
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("host"))?;
+            fields.insert(HOST, host);
+            if let Some(protocol) = upgrade {
+                fields.insert(UPGRADE, protocol.clone());
+                fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            *request.version_mut() = Version::HTTP_11;
+        } else {
+            parts.scheme = Some(match upstream.address.scheme {
+                Scheme::Http | Scheme::H2c => UriScheme::HTTP,
+                Scheme::Https | Scheme::H3 | Scheme::Velocity => UriScheme::HTTPS,
+            });
+            parts.authority = Some(authority);
+            *request.version_mut() = Version::HTTP_2;
+        }
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| invalid("path"))?;
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+
+    fn path(&self, call: &Call<'_>) -> Option<PathAndQuery> {
+        let Some(whole) = call.parts.uri.path_and_query() else {
+            return Some(PathAndQuery::from_static("/"));
+        };
+        let rest = match self.plan.strip_prefix.is_empty() {
+            true => None,
+            false => whole.as_str().strip_prefix(self.plan.strip_prefix.as_str()),
+        };
+        match rest {
+            None => Some(whole.clone()),
+            Some(rest) if rest.starts_with('/') => rest.parse().ok(),
+            Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").parse().ok(),
+            // `/api` is no prefix of `/apis`.
+            Some(_) => Some(whole.clone()),
+        }
+    }
+
+    async fn single(
+        &self,
+        connection: h1::Connection,
+        request: Request<Body>,
+        payload: &mut Payload,
+    ) -> Result<(http::Response<hyper::body::Incoming>, h1::Connection), Failure> {
+        let (request, activity) = Upload::watch(request);
+        match self.within(activity, connection.send(request)).await? {
+            Ok(answered) => Ok(answered),
+            Err((failure, request)) => {
+                if let Some(request) = request {
+                    payload.put_back(request.into_body());
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn many(
+        &self,
+        shared: Shared,
+        request: Request<Body>,
+        payload: &mut Payload,
+    ) -> Result<http::Response<Body>, Failure> {
+        let (request, activity) = Upload::watch(request);
+        match shared {
+            Shared::H2(mut sender) => match self.within(activity, sender.try_send_request(request)).await? {
+                Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(std::io::Error::other)))),
+                Err(mut error) => {
+                    let back = error.take_message();
+                    let reached = if back.is_some() {
+                        Reached::Nobody
+                    } else {
+                        Reached::Perhaps
+                    };
+                    if let Some(request) = back {
+                        payload.put_back(request.into_body());
+                    }
+                    Err(Failure::exchange(reached, error.error()))
+                }
+            },
+            Shared::H3(connection) => match self.within(activity, connection.send(request)).await? {
+                Ok(response) => Ok(response),
+                Err(error) => Err(Failure::new(Reached::Perhaps, "reset", failure::chain(&error))),
+            },
+        }
+    }
+
+    /// The head of an answer has to come within its time, counted from the last byte of the request.
+    async fn within<T>(&self, activity: upload::Activity, answer: impl Future<Output = T>) -> Result<T, Failure> {
+        let limit = Duration::from_millis(self.plan.timeouts.response_ms);
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let until = activity.last() + limit;
+            if let Ok(answered) = tokio::time::timeout_at(until.into(), answer.as_mut()).await {
+                return Ok(answered);
+            }
+            if activity.last() + limit <= Instant::now() {
+                let reason = format!("no answer within {} ms", self.plan.timeouts.response_ms);
+                return Err(Failure::timeout(Reached::Perhaps, reason));
+            }
+        }
+    }
+
+    async fn answered(
+        &self,
+        response: http::Response<hyper::body::Incoming>,
+        connection: h1::Connection,
+        key: Key,
+        upstream: &Arc<Upstream>,
+        idle: Duration,
+        busy: Busy,
+    ) -> Response {
+        let (mut head, incoming) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let stream = connection.into_stream().await;
+            head.extensions
+                .insert(Switched(Arc::new(std::sync::Mutex::new(Some(stream)))));
+            return Response::from_parts(head, Body::Empty);
+        }
+        let single = Single {
+            incoming,
+            connection: Some(connection),
+            key,
+            upstream: upstream.clone(),
+        };
+        Response::from_parts(head, single.into_body(idle, busy))
+    }
+}
+
+/// A connection that is there.
+fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
+    if let Some(connection) = pool::take_single(key) {
+        return Some((Connection::H1(Box::new(connection)), Arc::default()));
+    }
+    pool::take_shared(key).map(|(shared, place)| (Connection::Many(shared), place))
+}
+
+/// What a request over HTTP/1.1 wants to switch to, if it says so as RFC 9110 section 7.8 has it.
+fn upgrade_of(call: &Call<'_>) -> Option<HeaderValue> {
+    let fields = &call.parts.headers;
+    let nominated = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let asked = call.parts.version == Version::HTTP_11 && call.parts.method == Method::GET && nominated;
+    // h2c would take the connection out of our hands (RFC 9113 removed it), anything else is the application's.
+    fields
+        .get(UPGRADE)
+        .filter(|protocol| asked && protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        .cloned()
+}
+
+/// A line for each attempt that failed.
+fn report(call: &Call<'_>, upstream: &Upstream, failure: &Failure, attempt: u32, again: bool) {
+    let level = if again { Level::Warn } else { Level::Error };
+    let mut fields = vec![
+        ("route", call.route.as_ref().into()),
+        ("upstream", (&*upstream.url).into()),
+        ("kind", failure.kind.into()),
+        ("reason", failure.reason.as_str().into()),
+        ("attempt", u64::from(attempt).into()),
+        ("retried", again.to_string().into()),
+    ];
+    if !failure.hint.is_empty() {
+        fields.push(("hint", failure.hint.as_str().into()));
+    }
+    log::record(level, "velocity::proxy", "upstream_failed", "", &fields);
+}
+
+/// 502 or 504. What exactly went wrong is for the log, not for strangers.
+fn gateway(failure: &Failure, upstream: &Upstream, attempts: u32) -> Response {
+    let text = match failure.status {
+        StatusCode::GATEWAY_TIMEOUT => "the server behind this one did not answer in time\n",
+        _ => "the server behind this one cannot be reached\n",
+    };
+    let mut response = plain(failure.status, text);
+    response.headers_mut().remove(DATE);
+    response.extensions_mut().insert(Proxied {
+        upstream: upstream.url.clone(),
+        connect: None,
+        first_byte: Duration::ZERO,
+        attempts,
+    });
+    response
+}

@@ -1,0 +1,175 @@
+//! One upstream: where it is, how it has been, and how busy it is. Shared by all workers.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use velocity_tls::certificate;
+
+use super::address::{Address, Place, Scheme};
+use crate::client::{self, Protocol};
+use crate::error::Result;
+use crate::log::{self, Level};
+use crate::plan;
+
+pub struct Upstream {
+    /// Unique in this process: pools go by it.
+    pub id: u64,
+    pub url: Arc<str>,
+    pub address: Address,
+    pub weight: u32,
+    pub backup: bool,
+    /// How to shake hands; `None` in clear.
+    pub tls: Option<client::Options>,
+    pub connect_timeout: Duration,
+    ejection: plan::Ejection,
+    in_flight: AtomicUsize,
+    /// In a row.
+    failures: AtomicU32,
+    /// Milliseconds on the clock of [`now`].
+    ejected_until: AtomicU64,
+    /// What active checks say.
+    unhealthy: AtomicBool,
+    pub counters: Counters,
+}
+
+#[derive(Default)]
+pub struct Counters {
+    pub requests: AtomicU64,
+    pub failures: AtomicU64,
+    pub retries: AtomicU64,
+    pub ejections: AtomicU64,
+    pub connections: AtomicU64,
+}
+
+impl Upstream {
+    pub fn new(plan: &plan::Upstream, proxy: &plan::Proxy) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let address = Address::parse(&plan.url)?;
+        let connect_timeout = Duration::from_millis(proxy.timeouts.connect_ms);
+        Ok(Self {
+            id: NEXT.fetch_add(1, Relaxed),
+            url: plan.url.as_str().into(),
+            tls: options(&address, &proxy.tls, connect_timeout),
+            address,
+            weight: plan.weight.max(1),
+            backup: plan.backup,
+            connect_timeout,
+            ejection: proxy.ejection.clone(),
+            in_flight: AtomicUsize::new(0),
+            failures: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            unhealthy: AtomicBool::new(false),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Whether requests may go there.
+    pub fn is_available(&self) -> bool {
+        !self.unhealthy.load(Relaxed) && self.ejected_until.load(Relaxed) <= now()
+    }
+
+    /// Requests under way, over what it is able to bear.
+    pub fn load(&self) -> f64 {
+        self.in_flight.load(Relaxed) as f64 / f64::from(self.weight)
+    }
+
+    pub fn succeeded(&self) {
+        self.failures.store(0, Relaxed);
+    }
+
+    pub fn failed(&self) {
+        self.counters.failures.fetch_add(1, Relaxed);
+        let failures = self.failures.fetch_add(1, Relaxed) + 1;
+        if self.ejection.failures == 0 || failures < self.ejection.failures || !self.is_available() {
+            return;
+        }
+        self.ejected_until.store(now() + self.ejection.for_ms, Relaxed);
+        self.counters.ejections.fetch_add(1, Relaxed);
+        let fields = [
+            ("upstream", (&*self.url).into()),
+            ("failures", u64::from(failures).into()),
+            ("for_ms", self.ejection.for_ms.into()),
+        ];
+        let message = "an upstream that fails is left alone for a while";
+        log::record(Level::Warn, "velocity::proxy", "upstream_ejected", message, &fields);
+    }
+
+    /// What an active check found.
+    pub fn checked(&self, healthy: bool) {
+        if self.unhealthy.swap(!healthy, Relaxed) == healthy {
+            let (event, level) = match healthy {
+                true => ("upstream_healthy", Level::Info),
+                false => ("upstream_unhealthy", Level::Warn),
+            };
+            log::record(
+                level,
+                "velocity::proxy",
+                event,
+                "",
+                &[("upstream", (&*self.url).into())],
+            );
+        }
+        if healthy {
+            self.ejected_until.store(0, Relaxed);
+            self.failures.store(0, Relaxed);
+        }
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        !self.unhealthy.load(Relaxed)
+    }
+}
+
+/// A request under way at an upstream.
+pub struct Busy(Arc<Upstream>);
+
+impl Busy {
+    pub fn new(upstream: &Arc<Upstream>) -> Self {
+        upstream.in_flight.fetch_add(1, Relaxed);
+        upstream.counters.requests.fetch_add(1, Relaxed);
+        Self(upstream.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Option<client::Options> {
+    let protocols = match address.scheme {
+        Scheme::Http | Scheme::H2c => return None,
+        Scheme::Https => vec![Protocol::H2, Protocol::H1],
+        Scheme::H3 => vec![Protocol::H3],
+        Scheme::Velocity => vec![Protocol::Velocity],
+    };
+    let Place::Host(host, port) = &address.place else {
+        return None;
+    };
+    Some(client::Options {
+        host: host.clone(),
+        port: *port,
+        protocols,
+        profile: None,
+        connect_to: None,
+        server_name: tls.server_name.clone(),
+        trust: client::Options::trust(tls.ca_file.clone(), tls.insecure),
+        revocation: Vec::new(),
+        certificate: tls.certificate.as_ref().map(|files| certificate::Files {
+            chain: files.chain_file.clone(),
+            key: files.key_file.clone(),
+            alternative_key: files.alternative_key_file.clone(),
+            classical_chain: files.classical_chain_file.clone(),
+        }),
+        timeout,
+    })
+}
+
+/// Milliseconds since the first call.
+fn now() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64
+}

@@ -1,0 +1,260 @@
+"""Other servers, as configuration files have them: where they are, and how requests are passed on to them.
+
+upstream: http://127.0.0.1:3000
+
+upstreams:
+- http://10.0.0.1:3000
+- {url: http://10.0.0.2:3000, weight: 2}
+- {url: http://10.0.0.3:3000, backup: true}
+balance: least_connections
+health: /healthz
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from velocity.config.middleware import HeaderRules
+from velocity.config.plan import Balance, Certificate, Ejection, Health, Proxy, Retries, Timeouts, UpstreamTls
+from velocity.config.plan import Upstream as PlannedUpstream
+from velocity.config.section import (
+    ONE_OR_MORE,
+    Also,
+    Bytes,
+    Duration,
+    FieldName,
+    FileName,
+    Host,
+    PathText,
+    Section,
+    Status,
+    Upstream,
+)
+from velocity.config.values import BadValueError
+from velocity.files import sibling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ProxyTimeouts", "RetryRule", "Rewrites", "UpstreamOptions", "plan_proxy"]
+
+_BALANCE = {
+    "round_robin": "round_robin",
+    "least_connections": "least_connections",
+    "two_choices": "two_choices",
+    "client": "client_hash",
+    "path": "path_hash",
+    "header": "header_hash",
+    "cookie": "cookie_hash",
+}
+
+
+class ProxyTimeouts(Section):
+    """How long an upstream may take."""
+
+    connect: Duration | None = None
+    response: Duration | None = None
+    """To the response head."""
+    idle: Duration | None = None
+    """Between two bytes of a body."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> ProxyTimeouts:
+        for name in ("connect", "response", "idle"):
+            if getattr(self, name) == 0:
+                raise BadValueError(f"a timeout of 0 for {name} would refuse every request", "leave it out, or wait")
+        return self
+
+
+class RetryRule(Section):
+    """When a request is tried again, on another connection or upstream: only where that can do no harm."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)] | None = None
+    """None tries every other upstream, up to two, and a lone one once more."""
+    statuses: Annotated[tuple[Status, ...], ONE_OR_MORE] = ()
+    """Answers to idempotent requests that count as failures, for example [502, 503]."""
+    body: Bytes = 65_536
+    """Bodies of up to this size are kept until there is an answer."""
+
+
+def _attempts(value: Any) -> Any:
+    """A number alone is that of attempts."""
+    return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Rewrites(Section):
+    """Header fields of what is passed on, and of what comes back."""
+
+    request: HeaderRules | None = None
+    response: HeaderRules | None = None
+
+
+class UpstreamServer(Section):
+    """One of several."""
+
+    url: Upstream
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    backup: bool = False
+    """Asked only when no other can be."""
+
+
+def _server(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+class BalanceRule(Section):
+    """Which of several servers gets a request."""
+
+    by: Literal["round_robin", "least_connections", "two_choices", "client", "path", "header", "cookie"]
+    name: FieldName | None = None
+    """Of the header or cookie."""
+
+    @model_validator(mode="after")
+    def _named(self) -> BalanceRule:
+        if self.by in ("header", "cookie") and self.name is None:
+            raise BadValueError(f"balance by a {self.by} needs its name", f"write {{by: {self.by}, name: NAME}}")
+        return self
+
+
+def _balance(value: Any) -> Any:
+    return {"by": value} if isinstance(value, str) else value
+
+
+class HealthRule(Section):
+    """Asking upstreams how they are."""
+
+    path: PathText = "/"
+    interval: Duration = 10_000
+    timeout: Duration = 5_000
+    rise: Annotated[int, Field(ge=1, le=100)] = 2
+    fall: Annotated[int, Field(ge=1, le=100)] = 3
+    """So many answers in a row make a server healthy again, or not."""
+    status: Status | None = None
+    """None takes every status from 200 to 399."""
+
+
+def _health(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class EjectionRule(Section):
+    """Leaving a server alone that fails."""
+
+    failures: Annotated[int, Field(ge=0, le=1000)] = 3
+    """In a row; 0 never leaves it alone."""
+    duration: Annotated[Duration, Field(alias="for")] = 10_000
+
+
+class UpstreamTlsRule(Section):
+    """How an upstream proves who it is, and we to it."""
+
+    ca_file: FileName | None = None
+    """Roots instead of the system's."""
+    server_name: Host | None = None
+    """SNI, and the name in its certificate."""
+    insecure: bool = False
+    """Believe anybody."""
+    certificate: FileName | None = None
+    private_key: FileName | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> UpstreamTlsRule:
+        if (self.certificate is None) != (self.private_key is None):
+            raise BadValueError("certificate and private_key belong together", "name both, or neither")
+        if self.insecure and self.ca_file is not None:
+            raise BadValueError("insecure and ca_file exclude each other", "leave out one of the two")
+        return self
+
+
+class UpstreamOptions(Section):
+    """How requests are passed on."""
+
+    upstream: Annotated[
+        tuple[Annotated[UpstreamServer, Also(_server, {"type": "string"})], ...], ONE_OR_MORE, Field(min_length=1)
+    ]
+    """One or several."""
+    balance: Annotated[BalanceRule, Also(_balance, {"type": "string"})] | None = None
+    preserve_host: bool = False
+    strip_prefix: bool | PathText = False
+    """`true` for the path of the route, or what to cut."""
+    streaming: bool = True
+    retries: Annotated[RetryRule, Also(_attempts, {"type": "integer"})] = RetryRule()
+    timeouts: ProxyTimeouts = ProxyTimeouts()
+    health: Annotated[HealthRule, Also(_health, {"type": "string"})] | None = None
+    eject: EjectionRule = EjectionRule()
+    tls: UpstreamTlsRule = UpstreamTlsRule()
+    headers: Rewrites = Rewrites()
+
+
+def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Proxy:
+    """The handler for these options.
+
+    Args:
+        options: as the file has them.
+        strip_prefix: what is cut from a path, empty for nothing.
+        folder: that of the file, in which names of certificates are looked for.
+    """
+    servers = options.upstream
+    attempts = options.retries.attempts
+    return Proxy(
+        upstreams=tuple(PlannedUpstream(url=one.url, weight=one.weight, backup=one.backup) for one in servers),
+        balance=_planned_balance(options.balance),
+        preserve_host=options.preserve_host,
+        strip_prefix=strip_prefix,
+        streaming=options.streaming,
+        retries=Retries(
+            attempts=min(max(len(servers) - 1, 1), 2) if attempts is None else attempts,
+            statuses=options.retries.statuses,
+            body_bytes=options.retries.body,
+        ),
+        timeouts=_planned_timeouts(options.timeouts),
+        tls=_planned_tls(options.tls, folder),
+        health=_planned_health(options.health),
+        ejection=Ejection(failures=options.eject.failures, for_ms=options.eject.duration),
+    )
+
+
+def _planned_balance(rule: BalanceRule | None) -> Balance:
+    return Balance() if rule is None else Balance.model_validate({"by": _BALANCE[rule.by], "name": rule.name})
+
+
+def _planned_timeouts(given: ProxyTimeouts) -> Timeouts:
+    defaults = Timeouts()
+    return Timeouts(
+        connect_ms=given.connect or defaults.connect_ms,
+        response_ms=given.response or defaults.response_ms,
+        idle_ms=given.idle or defaults.idle_ms,
+    )
+
+
+def _planned_tls(rule: UpstreamTlsRule, folder: Path) -> UpstreamTls:
+    certificate = None
+    if rule.certificate is not None and rule.private_key is not None:
+        key = folder / rule.private_key
+        alternative = sibling(key, "mldsa")
+        certificate = Certificate(
+            chain_file=folder / rule.certificate,
+            key_file=key,
+            alternative_key_file=alternative if alternative.is_file() else None,
+        )
+    return UpstreamTls(
+        ca_file=None if rule.ca_file is None else folder / rule.ca_file,
+        server_name=rule.server_name,
+        insecure=rule.insecure,
+        certificate=certificate,
+    )
+
+
+def _planned_health(rule: HealthRule | None) -> Health | None:
+    if rule is None:
+        return None
+    return Health(
+        path=rule.path,
+        interval_ms=rule.interval,
+        timeout_ms=rule.timeout,
+        rise=rule.rise,
+        fall=rule.fall,
+        status=rule.status,
+    )
