@@ -288,14 +288,15 @@ fn host(parts: &Parts) -> &str {
     }
 }
 
-/// Whether a request over HTTP/1.1 names its host in one valid field. The other protocols see to
-/// `:authority` themselves.
+/// Whether a request says in one way for which host it is (RFC 9110 section 7.2, RFC 9112 section 3.2, RFC 9113
+/// section 8.3.1): over HTTP/1.1 in one valid Host field, and wherever it says it twice, the same.
 fn has_one_host(parts: &Parts) -> bool {
     let mut fields = parts.headers.get_all(HOST).iter();
-    match (fields.next(), fields.next()) {
-        (Some(value), None) => http::uri::Authority::try_from(value.as_bytes()).is_ok(),
-        (None, _) => parts.version != http::Version::HTTP_11,
-        (Some(_), Some(_)) => false,
+    match (fields.next(), fields.next(), parts.uri.authority()) {
+        (Some(value), None, Some(authority)) => value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
+        (Some(value), None, None) => http::uri::Authority::try_from(value.as_bytes()).is_ok(),
+        (None, _, _) => parts.version != http::Version::HTTP_11,
+        (Some(_), Some(_), _) => false,
     }
 }
 

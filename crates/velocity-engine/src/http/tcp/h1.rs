@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
+use super::framing::Framing;
 use super::{BoxError, answer};
 use crate::net::rewind::Rewind;
 use crate::net::stall::Progress;
@@ -104,7 +105,12 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let stream = Listened { stream, heard: &heard };
+    let stream = Listened {
+        stream,
+        heard: &heard,
+        framing: Framing::default(),
+        refused: None,
+    };
     let mut connection = builder.serve_connection(TokioIo::new(stream), handler);
     // While part of a head is there, hyper's own timer must go on.
     let idle = async {
@@ -168,19 +174,40 @@ where
     }
 }
 
-/// Notes that something was read. A request clears the note, so that what remains noted is part of the next head.
+/// What hyper reads from. It notes that something was read: a request clears the note, so that what remains noted is
+/// part of the next head. And it keeps what is ambiguous from hyper.
 struct Listened<'a, S> {
     stream: Rewind<S>,
     heard: &'a AtomicBool,
+    framing: Framing,
+    /// What is left to be said of a request that is refused.
+    refused: Option<&'static [u8]>,
 }
+
+/// No part of any request: hyper answers 400 and closes.
+const NO_HTTP: &[u8] = b"\0\n";
 
 impl<S: AsyncRead + Unpin> AsyncRead for Listened<'_, S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
+        if self.refused.is_none() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             self.heard.store(true, Ordering::Relaxed);
+            match self.framing.follow(&buf.filled()[before..]) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(passed) => {
+                    buf.set_filled(before + passed);
+                    self.refused = Some(NO_HTTP);
+                }
+            }
         }
-        read
+        // After it, the end.
+        if let Some(words) = &mut self.refused {
+            let (now, later) = words.split_at(words.len().min(buf.remaining()));
+            buf.put_slice(now);
+            *words = later;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
