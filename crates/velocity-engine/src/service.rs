@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::call::Setting;
 use crate::filter::asked_by_preflight;
+use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
 use crate::proxy::Proxied;
@@ -68,7 +69,9 @@ impl Service {
     /// Answer one request. The [`Access`] must live until the body is sent.
     pub async fn answer(&self, peer: &Arc<Peer>, request: Request) -> (Response, Access) {
         let snapshot = self.snapshot.load_full();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        websocket::recognise(&mut parts);
+        let by_connect = parts.extensions.get::<ByConnect>().is_some();
         // Filters may change the head, and the host is a part of it.
         let host = host(&parts).to_owned();
         let head_only = parts.method == Method::HEAD;
@@ -120,6 +123,10 @@ impl Service {
                 (response, found.route.own())
             }
         };
+        if by_connect && response.status().is_success() && response.extensions().get::<ByConnect>().is_none() {
+            // Success would mean that there is a WebSocket now.
+            response = plain(StatusCode::BAD_REQUEST, "there is no WebSocket here\n");
+        }
         if let Some(proxied) = response.extensions_mut().remove::<Proxied>() {
             access.proxied(proxied);
         }

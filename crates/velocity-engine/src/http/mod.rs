@@ -5,6 +5,7 @@ pub mod h3;
 pub mod prepared;
 pub mod replay;
 pub mod tcp;
+pub mod websocket;
 pub mod well_known;
 
 pub use body::Body;

@@ -22,6 +22,8 @@ pub struct Connection {
     driver: http1::Connection<TokioIo<BoxDuplex>, Body>,
     /// Whether it has carried a request: then the upstream may be about to close it.
     pub used: bool,
+    /// The driver has come to its end, and must not be asked again: it would close the stream.
+    done: bool,
 }
 
 impl Connection {
@@ -36,13 +38,14 @@ impl Connection {
             sender,
             driver,
             used: false,
+            done: false,
         })
     }
 
     /// Whether it can carry a request now.
     pub fn is_ready(&mut self) -> bool {
         // Reads what has come: an upstream that has closed is found here.
-        let driven = Pin::new(&mut self.driver).poll(&mut Context::from_waker(Waker::noop()));
+        let driven = self.drive(&mut Context::from_waker(Waker::noop()));
         driven.is_pending() && self.sender.is_ready()
     }
 
@@ -55,11 +58,10 @@ impl Connection {
         self.used = true;
         let answered = {
             let mut answer = pin!(self.sender.try_send_request(request));
-            let driver = &mut self.driver;
-            let mut driven = false;
+            let (driver, done) = (&mut self.driver, &mut self.done);
             poll_fn(|cx| {
-                if !driven {
-                    driven = Pin::new(&mut *driver).poll(cx).is_ready();
+                if !*done {
+                    *done = Pin::new(&mut *driver).poll(cx).is_ready();
                 }
                 answer.as_mut().poll(cx)
             })
@@ -82,12 +84,15 @@ impl Connection {
     /// Read and write what can be, while the body of an answer is read.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What went wrong, the body says.
-        Pin::new(&mut self.driver).poll(cx).map(drop)
+        if !self.done {
+            self.done = Pin::new(&mut self.driver).poll(cx).is_ready();
+        }
+        if self.done { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The stream, and what was read from it beyond the answer, once an answer has switched protocols.
     pub async fn into_stream(mut self) -> (BoxDuplex, bytes::Bytes) {
-        let _ = poll_fn(|cx| Pin::new(&mut self.driver).poll(cx)).await;
+        poll_fn(|cx| self.drive(cx)).await;
         let parts = self.driver.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     }

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, DATE, HOST, UPGRADE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -37,6 +39,7 @@ use self::upload::Upload;
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
 use crate::net::duplex::BoxDuplex;
@@ -158,6 +161,11 @@ impl Proxy {
         self.budget.earn();
         let method = &call.parts.method;
         let upgrade = upgrade_of(call);
+        // The body of an extended CONNECT is what the client says in the WebSocket.
+        let (mut spoken, body) = match call.parts.extensions.get::<ByConnect>() {
+            Some(_) => (Some(body), Body::Empty),
+            None => (None, body),
+        };
         let mut payload = match Payload::new(method, body, &self.plan.retries).await {
             Ok(payload) => payload,
             Err(_) => return plain(StatusCode::BAD_REQUEST, "the body of the request broke off\n"),
@@ -172,6 +180,11 @@ impl Proxy {
             let left = attempts <= self.plan.retries.attempts;
             match outcome {
                 Ok(mut response) => {
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                        && let Some(spoken) = spoken.take()
+                    {
+                        return opened(call, response, spoken);
+                    }
                     let failed = self.plan.retries.statuses.contains(&response.status().as_u16());
                     if failed {
                         upstream.failed();
@@ -331,6 +344,9 @@ impl Proxy {
             if let Some(protocol) = upgrade {
                 fields.insert(UPGRADE, protocol.clone());
                 fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                if call.parts.extensions.get::<ByConnect>().is_some() {
+                    fields.insert(SEC_WEBSOCKET_KEY, nonce());
+                }
             }
             *request.version_mut() = Version::HTTP_11;
         } else {
@@ -470,11 +486,39 @@ fn upgrade_of(call: &Call<'_>) -> Option<HeaderValue> {
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
     let asked = call.parts.version == Version::HTTP_11 && call.parts.method == Method::GET && nominated;
+    if call.parts.extensions.get::<ByConnect>().is_some() {
+        return Some(HeaderValue::from_static("websocket"));
+    }
     // h2c would take the connection out of our hands (RFC 9113 removed it), anything else is the application's.
     fields
         .get(UPGRADE)
         .filter(|protocol| asked && protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         .cloned()
+}
+
+/// RFC 6455 section 4.1: 16 bytes at random.
+fn nonce() -> HeaderValue {
+    let mut bytes = [0; 16];
+    // What it guards against, caches that know nothing of WebSocket, does not depend on its being unguessable.
+    let _ = getrandom::fill(&mut bytes);
+    HeaderValue::try_from(BASE64.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The answer to an extended CONNECT when the upstream has switched (RFC 8441 section 5): 200, and then the WebSocket.
+fn opened(call: &Call<'_>, mut response: Response, spoken: Body) -> Response {
+    *response.status_mut() = StatusCode::OK;
+    for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT] {
+        response.headers_mut().remove(name);
+    }
+    response.extensions_mut().insert(ByConnect);
+    // hyper has a stream to join with; with HTTP/3 it is the two bodies.
+    if call.parts.version == Version::HTTP_3
+        && let Some(switched) = response.extensions_mut().remove::<Switched>()
+        && let Some((stream, received)) = switched.take()
+    {
+        *response.body_mut() = websocket::join(spoken, stream, received);
+    }
+    response
 }
 
 /// A line for each attempt that failed.

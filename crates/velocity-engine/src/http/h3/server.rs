@@ -236,6 +236,7 @@ enum State {
 impl Open {
     fn new(peer: Arc<Peer>, service: Arc<Service>, limits: &Limits) -> Self {
         let config = Config {
+            connect_protocol: true,
             max_field_section_size: limits.max_header_bytes.into(),
             preface: peer
                 .directive

@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Method;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::batch::{Batch, Handle};
 use super::{BoxError, Secure, Transport, WRITE_BUFFER, answer};
+use crate::net::rewind::Rewind;
 use crate::net::stall::Progress;
+use crate::net::tunnel;
 use crate::plan::Limits;
+use crate::proxy::Switched;
 use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
@@ -36,13 +40,29 @@ pub async fn serve(
         .max_header_list_size(limits.max_header_bytes)
         .max_send_buf_size(WRITE_BUFFER)
         .max_frame_size(64 << 10)
+        // WebSocket (RFC 8441).
+        .enable_connect_protocol()
         // A peer that is gone without a word is found within two idle timeouts.
         .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
         .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
     let for_requests = peer.clone();
-    let handler = service_fn(move |request| {
+    let (stopping, within) = (shutdown.clone(), Duration::from_millis(limits.idle_timeout_ms));
+    let handler = service_fn(move |mut request| {
         let (service, peer) = (service.clone(), for_requests.clone());
-        async move { Ok::<_, Infallible>(answer(&service, &peer, request).await) }
+        let stopping = (request.method() == Method::CONNECT).then(|| stopping.clone());
+        async move {
+            let stream = stopping.map(|stopping| (hyper::upgrade::on(&mut request), stopping));
+            let mut response = answer(&service, &peer, request).await;
+            if let (Some((stream, stopping)), Some(switched)) = (stream, response.extensions_mut().remove::<Switched>())
+            {
+                tokio::spawn(async move {
+                    if let (Ok(stream), Some((upstream, received))) = (stream.await, switched.take()) {
+                        tunnel::join(TokioIo::new(stream), Rewind::new(received, upstream), within, stopping).await;
+                    }
+                });
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let batch = Batch::new(stream, BATCH);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Handle(&batch)), handler));

@@ -1,0 +1,124 @@
+"""WebSocket through the reverse proxy: by an upgrade over HTTP/1.1 (RFC 6455), by extended CONNECT over HTTP/2 (RFC 8441)
+and HTTP/3 (RFC 9220). The server behind is the `websockets` library's, and so is the client over HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+
+from support.answer import Answer
+from support.http2 import Http2
+from support.http3 import Http3, run
+from support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost")]
+
+
+def _echo(connection: ServerConnection) -> None:
+    for message in connection:
+        connection.send(message)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(_echo, "127.0.0.1", 0) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        root: Path = tmp_path_factory.mktemp("websocket")
+        (root / "index.html").write_text("a page")
+        port = backend.socket.getsockname()[1]
+        with Server(root, "--proxy", f"/chat=http://127.0.0.1:{port}") as front:
+            yield front
+        backend.shutdown()
+
+
+def _said(text: bytes) -> bytes:
+    """A message as a client says it."""
+    return Frame(Opcode.TEXT, text).serialize(mask=True)
+
+
+def _heard(text: bytes) -> bytes:
+    """The same as a server does."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)
+
+
+def test_over_http1(server: Server) -> None:
+    trust = ssl.create_default_context(cafile=str(server.certificate))
+    with connect(f"wss://localhost:{server.port}/chat", ssl=trust, compression=None) as client:
+        for message in ("hello", "x" * 1_000_000, b"\x00\xff"):
+            client.send(message)
+            assert client.recv(timeout=10) == message
+    assert client.close_code == 1000, "the goodbye comes through as well"
+
+
+def test_over_http2(server: Server) -> None:
+    with Http2(server.port) as client:
+        while not client.h2.remote_settings.enable_connect_protocol:
+            client.pump()
+        stream = client.h2.get_next_available_stream_id()
+        client.answers[stream] = Answer(0)
+        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
+        client.h2.send_headers(stream, [*head, (":path", "/chat"), *_FIELDS])
+        client.h2.send_data(stream, _said(b"hello"))
+        client._flush()
+        answer = client.answers[stream]
+        while bytes(answer.body) != _heard(b"hello"):
+            assert client.pump()
+        assert answer.status == 200
+        assert "sec-websocket-accept" not in dict(answer.fields), "that belongs to HTTP/1.1"
+        client.h2.send_data(stream, _said(b"more"))
+        client._flush()
+        while not answer.body.endswith(_heard(b"more")):
+            assert client.pump()
+
+
+def test_over_http3(server: Server) -> None:
+    async def talk() -> None:
+        async with Http3.open(server.port, library="aioquic") as client:
+            stream = client._protocol._quic.get_next_available_stream_id()
+            head = [
+                (":method", "CONNECT"),
+                (":protocol", "websocket"),
+                (":scheme", "https"),
+                (":authority", "localhost"),
+            ]
+            fields = [(name.encode(), value.encode()) for name, value in [*head, (":path", "/chat"), *_FIELDS]]
+            import asyncio
+
+            client.answers[stream] = answer = Answer(0)
+            client._done[stream] = asyncio.get_running_loop().create_future()
+            client._http.send_headers(stream, fields)
+            client._http.send_data(stream, _said(b"hello"), False)
+            client._protocol.transmit()
+            while bytes(answer.body) != _heard(b"hello"):
+                await client.begun(stream)
+                await asyncio.sleep(0.01)
+            assert answer.status == 200
+            client._http.send_data(stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True), False)
+            client._protocol.transmit()
+            await client.finish(stream)
+            assert answer.body.endswith(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
+
+    run(talk())
+
+
+def test_there_is_none_in_a_folder(server: Server) -> None:
+    """Where files are served, extended CONNECT must not succeed: the client would take the page for a WebSocket."""
+    with Http2(server.port) as client:
+        stream = client.h2.get_next_available_stream_id()
+        client.answers[stream] = Answer(0)
+        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
+        client.h2.send_headers(stream, [*head, (":path", "/"), *_FIELDS])
+        client._flush()
+        client.finish([stream])
+        assert client.answers[stream].status == 400
