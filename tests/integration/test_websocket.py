@@ -1,9 +1,10 @@
-"""WebSocket through the reverse proxy: by an upgrade over HTTP/1.1 (RFC 6455), by extended CONNECT over HTTP/2 (RFC 8441)
-and HTTP/3 (RFC 9220). The server behind is the `websockets` library's, and so is the client over HTTP/1.1.
+"""WebSocket through the reverse proxy: by an upgrade over HTTP/1.1 (RFC 6455), by extended CONNECT over HTTP/2 (RFC
+8441) and HTTP/3 (RFC 9220). The server behind is the `websockets` library's, and so is the client over HTTP/1.1.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import threading
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_HEAD = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
 _FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost")]
 
 
@@ -67,8 +69,7 @@ def test_over_http2(server: Server) -> None:
             client.pump()
         stream = client.h2.get_next_available_stream_id()
         client.answers[stream] = Answer(0)
-        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
-        client.h2.send_headers(stream, [*head, (":path", "/chat"), *_FIELDS])
+        client.h2.send_headers(stream, [*_HEAD, (":path", "/chat"), *_FIELDS])
         client.h2.send_data(stream, _said(b"hello"))
         client._flush()
         answer = client.answers[stream]
@@ -86,15 +87,7 @@ def test_over_http3(server: Server) -> None:
     async def talk() -> None:
         async with Http3.open(server.port, library="aioquic") as client:
             stream = client._protocol._quic.get_next_available_stream_id()
-            head = [
-                (":method", "CONNECT"),
-                (":protocol", "websocket"),
-                (":scheme", "https"),
-                (":authority", "localhost"),
-            ]
-            fields = [(name.encode(), value.encode()) for name, value in [*head, (":path", "/chat"), *_FIELDS]]
-            import asyncio
-
+            fields = [(name.encode(), value.encode()) for name, value in [*_HEAD, (":path", "/chat"), *_FIELDS]]
             client.answers[stream] = answer = Answer(0)
             client._done[stream] = asyncio.get_running_loop().create_future()
             client._http.send_headers(stream, fields)
@@ -117,8 +110,7 @@ def test_there_is_none_in_a_folder(server: Server) -> None:
     with Http2(server.port) as client:
         stream = client.h2.get_next_available_stream_id()
         client.answers[stream] = Answer(0)
-        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
-        client.h2.send_headers(stream, [*head, (":path", "/"), *_FIELDS])
+        client.h2.send_headers(stream, [*_HEAD, (":path", "/"), *_FIELDS])
         client._flush()
         client.finish([stream])
         assert client.answers[stream].status == 400

@@ -176,10 +176,10 @@ impl Service {
     /// Add what every answer carries.
     fn finish(&self, peer: &Peer, response: &mut Response, own: Own) {
         let headers = response.headers_mut();
-        if !own.date && !(own.origin && headers.contains_key(DATE)) {
+        if !(own.date || own.origin && headers.contains_key(DATE)) {
             headers.insert(DATE, date());
         }
-        if !own.server && !(own.origin && headers.contains_key(SERVER)) {
+        if !(own.server || own.origin && headers.contains_key(SERVER)) {
             headers.insert(SERVER, HeaderValue::from_static(NAME));
         }
         if let Some(value) = self.alt_svc.as_ref().filter(|_| !peer.is_quic() && !own.alt_svc) {

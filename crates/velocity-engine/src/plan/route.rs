@@ -69,7 +69,7 @@ pub enum Handler {
     Json(Json),
     Template(Template),
     Redirect(Redirect),
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
 }
 
 /// A folder.

@@ -19,7 +19,8 @@ const MAX_HEAD: usize = 64 * 1024;
 
 pub struct Connection {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<TokioIo<BoxDuplex>, Body>,
+    /// Large, and moved about a lot.
+    driver: Box<http1::Connection<TokioIo<BoxDuplex>, Body>>,
     /// Whether it has carried a request: then the upstream may be about to close it.
     pub used: bool,
     /// The driver has come to its end, and must not be asked again: it would close the stream.
@@ -36,7 +37,7 @@ impl Connection {
             .map_err(|error| Failure::exchange(Reached::Nobody, &error))?;
         Ok(Self {
             sender,
-            driver,
+            driver: Box::new(driver),
             used: false,
             done: false,
         })
@@ -61,7 +62,7 @@ impl Connection {
             let (driver, done) = (&mut self.driver, &mut self.done);
             poll_fn(|cx| {
                 if !*done {
-                    *done = Pin::new(&mut *driver).poll(cx).is_ready();
+                    *done = Pin::new(&mut **driver).poll(cx).is_ready();
                 }
                 answer.as_mut().poll(cx)
             })
@@ -85,7 +86,7 @@ impl Connection {
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What went wrong, the body says.
         if !self.done {
-            self.done = Pin::new(&mut self.driver).poll(cx).is_ready();
+            self.done = Pin::new(&mut *self.driver).poll(cx).is_ready();
         }
         if self.done { Poll::Ready(()) } else { Poll::Pending }
     }

@@ -251,7 +251,7 @@ impl Proxy {
                 Connection::H1(connection) => {
                     let fresh = !connection.used;
                     let request = self.request(call, upstream, payload, true, upgrade)?;
-                    match self.single(*connection, request, payload).await {
+                    match self.single(connection, request, payload).await {
                         Ok((head, connection)) => {
                             break self.answered(head, connection, key, upstream, idle, busy).await;
                         }
@@ -472,7 +472,7 @@ impl Proxy {
 /// A connection that is there.
 fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
     if let Some(connection) = pool::take_single(key) {
-        return Some((Connection::H1(Box::new(connection)), Arc::default()));
+        return Some((Connection::H1(connection), Arc::default()));
     }
     pool::take_shared(key).map(|(shared, place)| (Connection::Many(shared), place))
 }
