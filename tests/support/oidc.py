@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import html
 import json
@@ -25,18 +26,21 @@ from support.http1 import tls_context
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from support.certificates import Pair
+
 SOURCE = Path(__file__).with_name("oidc_provider")
 API = "https://api.example"
 """The audience of tokens for programs."""
 SECRET = "only for tests"
 
+_BASIC = "client_secret_basic"
 _TIMEOUT = 20.0
 
 
 @functools.cache
 def _installed() -> Path:
     """The folder of the installed provider: one for all tests of a session."""
-    npm = needs.command("npm", "npm")
+    npm = needs.command("npm", "Node.js 20 or later, with npm")
     folder = Path(tempfile.mkdtemp(prefix="velocity-oidc-"))
     for name in ("package.json", "package-lock.json", ".npmrc", "provider.mjs"):
         shutil.copy(SOURCE / name, folder)
@@ -62,45 +66,57 @@ class Provider:
         port: where it listens; one that was free before.
         origin: of the site that its users log in to.
         kid: the name of its signing key, which is made anew.
+        pair: for TLS; without, it listens in clear.
+        only: the only client that it knows.
     """
 
-    def __init__(self, port: int, origin: str, *, kid: str = "one") -> None:
-        node = needs.command("node", "nodejs")
+    def __init__(
+        self, port: int, origin: str, *, kid: str = "one", pair: Pair | None = None, only: str | None = None
+    ) -> None:
+        node = needs.command("node", "Node.js 20 or later")
         code = {
             "redirect_uris": [f"{origin}/.velocity/oidc/callback"],
             "grant_types": ["authorization_code"],
             "response_types": ["code"],
         }
         clients: list[dict[str, Any]] = [
-            {"client_id": "velocity", "client_secret": SECRET, **code},
+            {"client_id": "velocity", "client_secret": SECRET, "token_endpoint_auth_method": _BASIC, **code},
             {"client_id": "post", "client_secret": SECRET, "token_endpoint_auth_method": "client_secret_post", **code},
             {"client_id": "public", "token_endpoint_auth_method": "none", **code},
             {
                 "client_id": "program",
                 "client_secret": SECRET,
+                "token_endpoint_auth_method": _BASIC,
                 "grant_types": ["client_credentials"],
                 "redirect_uris": [],
                 "response_types": [],
             },
         ]
-        self.issuer = f"http://localhost:{port}"
+        clients = [client for client in clients if only in (None, client["client_id"])]
+        methods = sorted({client["token_endpoint_auth_method"] for client in clients})
+        self.issuer = f"{'https' if pair else 'http'}://localhost:{port}"
         self.requests: list[str] = []
         """The paths of all requests so far."""
-        self._said: list[str] = []
+        tls = {"cert": str(pair.cert), "key": str(pair.key)} if pair else None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            [node, "provider.mjs", json.dumps({"port": port, "kid": kid, "clients": clients})],
+            [
+                node,
+                "provider.mjs",
+                json.dumps({"port": port, "kid": kid, "clients": clients, "methods": methods, "tls": tls}),
+            ],
             cwd=_installed(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=self._errors,
             text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(_TIMEOUT):
             self.stop()
-            raise AssertionError("".join(self._said))
+            raise AssertionError(f"the provider did not start: {self._log()}")
 
     def __enter__(self) -> Provider:
         return self
@@ -116,22 +132,23 @@ class Provider:
         self._process.wait(_TIMEOUT)
         self._reader.join(_TIMEOUT)
 
-    def token(self) -> str:
+    def token(self, audience: str = API) -> str:
         """A bearer token of the program."""
-        form = {"grant_type": "client_credentials", "client_id": "program", "client_secret": SECRET, "resource": API}
-        # The program authenticates by Basic (RFC 6749 section 2.3.1).
-        manager = urllib.request.HTTPPasswordMgrWithPriorAuth()
-        manager.add_password(None, self.issuer, "program", urllib.parse.quote_plus(SECRET), is_authenticated=True)
-        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-        del form["client_id"], form["client_secret"]
-        with opener.open(f"{self.issuer}/token", urllib.parse.urlencode(form).encode(), timeout=_TIMEOUT) as answer:
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "resource": audience}).encode()
+        pair = f"program:{urllib.parse.quote_plus(SECRET)}"
+        fields = {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        request = urllib.request.Request(f"{self.issuer}/token", form, fields)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
             token: str = json.load(answer)["access_token"]
             return token
+
+    def _log(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._said.append(line)
             if line == "ready\n":
                 self._ready.set()
             elif line.startswith("/"):
@@ -149,16 +166,16 @@ class Browser:
         """Every URL that it opened."""
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=tls_context()), _NoRedirects())
 
-    def open(self, url: str, form: dict[str, str] | None = None, **fields: str) -> Answer:
+    def open(self, url: str, form: dict[str, str] | None = None, fields: dict[str, str] | None = None) -> Answer:
         """One request, as a person makes it who types an address or sends a form; redirects are not followed.
 
         Args:
             form: sent by POST.
-            fields: further header fields, with `_` for `-`.
+            fields: further header fields.
         """
         host = urllib.parse.urlsplit(url).netloc
         known = self.cookies.setdefault(host, {})
-        headers = {"accept": "text/html,*/*;q=0.5", **{name.replace("_", "-"): value for name, value in fields.items()}}
+        headers = {"accept": "text/html,*/*;q=0.5", **(fields or {})}
         if known:
             headers["cookie"] = "; ".join(f"{name}={value}" for name, value in known.items())
         self.went.append(url)
@@ -169,7 +186,9 @@ class Browser:
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
-            got = Answer(answer.status, [(name.lower(), value) for name, value in answer.headers.items()], answer.read())
+            got = Answer(
+                answer.status, [(name.lower(), value) for name, value in answer.headers.items()], answer.read()
+            )
         for name, value in got.fields:
             if name == "set-cookie":
                 for morsel in SimpleCookie(value).values():
@@ -178,10 +197,10 @@ class Browser:
                         del known[morsel.key]
         return got
 
-    def follow(self, url: str, form: dict[str, str] | None = None, **fields: str) -> tuple[str, Answer]:
+    def follow(self, url: str, form: dict[str, str] | None = None) -> tuple[str, Answer]:
         """The page where redirects end, and its URL."""
         for _ in range(10):
-            answer = self.open(url, form, **fields)
+            answer = self.open(url, form)
             if answer.status not in (301, 302, 303, 307, 308):
                 return url, answer
             url, form = urllib.parse.urljoin(url, answer["location"]), None

@@ -175,7 +175,8 @@ class _Compiler:
         if self._problems:
             unique = list(dict.fromkeys(self._problems))
             raise InvalidConfigError(unique[:200])
-        return Routing(with_logins(_joined(sites), self._table.filters), self._table, tuple(dict.fromkeys(self._warnings)))
+        joined = with_logins(_joined(sites), self._table.filters)
+        return Routing(joined, self._table, tuple(dict.fromkeys(self._warnings)))
 
     # --- what holds for the whole server ---
 

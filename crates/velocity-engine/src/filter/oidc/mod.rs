@@ -240,9 +240,8 @@ fn subject(claims: &Claims) -> String {
 /// The token of a request (RFC 6750 section 2.1). One that cannot be is as wrong as any other.
 fn bearer(parts: &Parts) -> Option<&str> {
     let value = parts.headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
+    let (scheme, token) = value.split_at_checked(6)?;
+    (scheme.eq_ignore_ascii_case(b"bearer") && matches!(token, [] | [b' ', ..]))
         .then(|| std::str::from_utf8(token.trim_ascii()).unwrap_or_default())
 }
 

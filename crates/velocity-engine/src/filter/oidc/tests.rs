@@ -108,7 +108,9 @@ async fn browsers_are_led_and_programs_are_told() {
         (get("/a").header(ACCEPT, "*/*"), 401),
         (get("/a"), 401),
         (get("/a").header(AUTHORIZATION, "Basic YTpi"), 401),
+        (get("/a").header(AUTHORIZATION, "Bearers x"), 401),
         (get("/a").header(AUTHORIZATION, "Bearer x.y.z"), 502),
+        (get("/a").header(AUTHORIZATION, "bearer"), 502),
     ] {
         let headers = format!("{:?} {:?}", request.method_ref(), request.headers_ref());
         let answer = pass(&oidc, request).await.1.unwrap();
