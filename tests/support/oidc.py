@@ -115,8 +115,9 @@ class Provider:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(_TIMEOUT):
+            said = self._log()
             self.stop()
-            raise AssertionError(f"the provider did not start: {self._log()}")
+            raise AssertionError(f"the provider did not start: {said}")
 
     def __enter__(self) -> Provider:
         return self
@@ -131,6 +132,7 @@ class Provider:
         self._process.kill()
         self._process.wait(_TIMEOUT)
         self._reader.join(_TIMEOUT)
+        self._errors.close()
 
     def token(self, audience: str = API) -> str:
         """A bearer token of the program."""
