@@ -111,6 +111,7 @@ def test_a_person_logs_in(world: World) -> None:
     browser = Browser()
     url, page = browser.log_in(world.url("/me?page=2"), "ann")
     assert (url, page.status) == (world.url("/me?page=2"), 200)
+    assert page["cache-control"] == "private"
     assert json.loads(page.body) == {
         "sub": "ann",
         "name": "Ann Ü",

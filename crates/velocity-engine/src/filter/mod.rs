@@ -229,6 +229,7 @@ impl Chain {
                 }
                 Filter::ResponseHeaders(headers) => headers.render(call).apply(response.headers_mut()),
                 Filter::Compress(compress) => compress.respond(call.parts, response).await,
+                Filter::Oidc(_) => oidc::keep_private(response),
                 _ => {}
             }
         }

@@ -206,6 +206,14 @@ impl Oidc {
     }
 }
 
+/// What somebody sees who is logged in is for no cache that others share, unless the handler says so.
+pub fn keep_private(response: &mut Response) {
+    let fields = response.headers_mut();
+    if !fields.contains_key(CACHE_CONTROL) {
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
 /// Fields that are no claim's to say.
 const OTHERS: [HeaderName; 6] = [
     AUTHORIZATION,

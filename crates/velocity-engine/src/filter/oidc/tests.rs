@@ -152,6 +152,11 @@ async fn a_login_ends_in_the_browser_where_it_began() {
             "{path}"
         );
     }
+    // Another login whose cookie has the same name.
+    let states = (0..100).map(|number| format!("s{number}"));
+    let state = states.into_iter().find(|state| oidc.slot(state) == slot).unwrap();
+    let request = get(&format!("/callback?code=c&state={state}")).header(COOKIE, sealed(now() + 60));
+    assert_eq!(status(&oidc, request).await, 400);
     let other = format!("{slot}={}", oidc.vault.seal("another", &pending(now() + 60)).unwrap());
     let request = get("/callback?code=c&state=s").header(COOKIE, other);
     assert_eq!(status(&oidc, request).await, 400);
