@@ -356,7 +356,7 @@ def test_logs_name_rules_and_routes(pair: Pair, folder: Path) -> None:
         (text(""), [{"kind": "headers", "set": [["a b", ""]]}], "HEADER_INVALID"),
         (text(""), [{"kind": "ip_access", "allow": ["nowhere"]}], "NETWORK_INVALID"),
         (text(""), [{"kind": "basic_auth", "users": [["ali", "secret"]]}], "BASIC_AUTH_INVALID"),
-        (text(""), [{"kind": "oidc", "issuer": "https://id.example", "client_id": "x"}], "NOT_SUPPORTED"),
+        (text(""), [{"kind": "oidc", "issuer": "http://id.example", "client_id": "x"}], "OIDC_INVALID"),
         (text("", 99), [], "STATUS_INVALID"),
     ],
 )

@@ -284,7 +284,7 @@ pub fn short(status: StatusCode, text: &'static str) -> Response {
 }
 
 /// The host a request is for: `:authority`, absolute form, or the Host field.
-fn host(parts: &Parts) -> &str {
+pub(crate) fn host(parts: &Parts) -> &str {
     match parts.uri.authority() {
         Some(authority) => authority.as_str(),
         None => parts

@@ -18,6 +18,7 @@ mod provider;
 pub mod quic;
 pub mod record;
 pub mod scheme;
+pub mod seal;
 pub mod server;
 
 pub use certificate::Certificates;

@@ -159,7 +159,8 @@ class FilterTable:
             self.files.append(tree.folder(at) / rule.users_file)
         made = _plain(rule, tree, at)
         if isinstance(made, Oidc):
-            self.files += (path for path in (made.client_secret_file, made.ca_file) if path is not None)
+            files = (made.client_secret_file, made.cookie_secret_file, made.ca_file)
+            self.files += (path for path in files if path is not None)
         return [self.add(made, name)]
 
 
@@ -180,6 +181,8 @@ def _plain(rule: rules.Middleware, tree: Tree, at: KeyPath) -> Filter:
             audiences=rule.audiences,
             require=tuple(rule.require.items()),
             claim_headers=tuple(rule.claim_headers.items()),
+            claims=rule.claims,
+            cookie_secret_file=folder / rule.cookie_secret.file if rule.cookie_secret else None,
             ca_file=folder / rule.ca_file if rule.ca_file else None,
         )
     if isinstance(rule, rules.CorsRule):

@@ -187,6 +187,12 @@ def _secret(value: Any) -> Any:
     return value
 
 
+def _cookie_secret(value: Any) -> Any:
+    if isinstance(value, str):
+        raise BadValueError("a secret has no place in here", "keep it in a file: cookie_secret: {file: FILE}")
+    return value
+
+
 class SecurityHeaders(Section):
     """Header fields that browsers protect people by; null removes one."""
 
@@ -223,6 +229,10 @@ class OidcRule(_Rule):
     require: dict[str, Annotated[tuple[str, ...], ONE_OR_MORE]] = Field(default={})
     """Claims, and the values of which each must have one: `{groups: [ops]}`."""
     claim_headers: dict[str, FieldName] = Field(default={})
+    claims: Strings = ()
+    """Further claims, for templates: `{{ claims.email }}`."""
+    cookie_secret: Annotated[SecretFile | None, BeforeValidator(_cookie_secret)] = None
+    """What sessions are sealed with; without, they end with the process."""
     ca_file: FileName | None = None
 
     @model_validator(mode="after")
@@ -231,6 +241,8 @@ class OidcRule(_Rule):
             raise BadValueError(f"{self.issuer[:80]!r} is no issuer", "write https://HOST/PATH")
         if self.client_secret is not None and self.client_secret_file is not None:
             raise BadValueError("client_secret and client_secret_file exclude each other", "leave out one of the two")
+        if self.callback_path == self.logout_path:
+            raise BadValueError("callback_path and logout_path are the same", "give each its own")
         return self
 
 

@@ -427,6 +427,10 @@ class Oidc(_Part):
     """Claims, and the values of which each must have one; else 403."""
     claim_headers: tuple[tuple[str, str], ...] = ()
     """Pairs of claim and request header field that tells handlers."""
+    claims: tuple[str, ...] = ()
+    """What sessions hold besides: claims of templates and of filters that share them."""
+    cookie_secret_file: Path | None = None
+    """What sessions are sealed with, at least 32 bytes; None is a secret that ends with the process."""
     ca_file: Path | None = None
     """Roots for the provider's certificate; None is the system's."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.config import action as actions
 from velocity.config.filters import Applied, FilterTable
+from velocity.config.login import with_logins
 from velocity.config.middleware import WafRules
 from velocity.config.plan import (
     ErrorPage,
@@ -175,7 +176,8 @@ class _Compiler:
         if self._problems:
             unique = list(dict.fromkeys(self._problems))
             raise InvalidConfigError(unique[:200])
-        return Routing(_joined(sites), self._table, tuple(dict.fromkeys(self._warnings)))
+        joined = with_logins(_joined(sites), self._table.filters)
+        return Routing(joined, self._table, tuple(dict.fromkeys(self._warnings)))
 
     # --- what holds for the whole server ---
 

@@ -12,6 +12,7 @@ mod early_hints;
 mod headers;
 mod ip_access;
 mod network;
+mod oidc;
 mod rate_limit;
 mod request_size;
 mod waf;
@@ -30,12 +31,14 @@ use self::early_hints::EarlyHints;
 pub use self::early_hints::Interim;
 use self::headers::Headers;
 use self::ip_access::IpAccess;
+use self::oidc::Oidc;
+pub use self::oidc::{Claims, Known};
 use self::rate_limit::RateLimit;
 use self::request_size::RequestSize;
 pub use self::waf::Group;
 use self::waf::Waf;
 use crate::call::{Call, Setting};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handler::Templates;
 use crate::http::{Body, Response};
 use crate::plan;
@@ -54,6 +57,7 @@ pub enum Filter {
     IpAccess(IpAccess),
     RequestSize(RequestSize),
     EarlyHints(EarlyHints),
+    Oidc(Box<Oidc>),
 }
 
 impl Filter {
@@ -76,10 +80,7 @@ impl Filter {
             plan::Filter::IpAccess(plan) => Filter::IpAccess(IpAccess::new(plan)?),
             plan::Filter::RequestSize(plan) => Filter::RequestSize(RequestSize::new(plan)),
             plan::Filter::EarlyHints(plan) => Filter::EarlyHints(EarlyHints::new(plan)?),
-            plan::Filter::Oidc(_) => {
-                return Err(Error::config("NOT_SUPPORTED", "OpenID Connect is not built yet")
-                    .hint("use basic_auth, or leave the filter out"));
-            }
+            plan::Filter::Oidc(plan) => Filter::Oidc(Box::new(Oidc::new(plan)?)),
         })
     }
 
@@ -96,7 +97,7 @@ impl Filter {
             }
             Filter::ResponseHeaders(headers) => headers.is_constant() && !headers.names_any_of(&COMMON),
             Filter::BasicAuth(auth) => auth.is_prompt(parts),
-            Filter::RequestHeaders(_) | Filter::Compress(_) | Filter::EarlyHints(_) => false,
+            Filter::RequestHeaders(_) | Filter::Compress(_) | Filter::EarlyHints(_) | Filter::Oidc(_) => false,
         }
     }
 
@@ -113,7 +114,7 @@ impl Filter {
                 hints.request(call.parts);
                 None
             }
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Compress(_) => None,
+            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Compress(_) | Filter::Oidc(_) => None,
         }
     }
 
@@ -192,6 +193,12 @@ impl Chain {
                 edits.apply(&mut parts.headers);
                 continue;
             }
+            if let Filter::Oidc(oidc) = &**filter {
+                if let Some(answer) = oidc.pass(parts, setting).await {
+                    return Some(answer);
+                }
+                continue;
+            }
             if let Some(answer) = filter.request(&setting.call(parts), extra) {
                 return Some(answer);
             }
@@ -222,6 +229,7 @@ impl Chain {
                 }
                 Filter::ResponseHeaders(headers) => headers.render(call).apply(response.headers_mut()),
                 Filter::Compress(compress) => compress.respond(call.parts, response).await,
+                Filter::Oidc(_) => oidc::keep_private(response),
                 _ => {}
             }
         }

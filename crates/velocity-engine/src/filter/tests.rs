@@ -23,9 +23,18 @@ pub async fn with_params<T>(
     params: &[(&str, &str)],
     act: impl AsyncFnOnce(Call<'_>) -> T,
 ) -> T {
+    setting(templates, params, async |setting| act(setting.call(parts)).await).await
+}
+
+/// Something with whatever is known of such a request besides its head.
+pub async fn with_setting<T>(act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
+    setting(&Templates::load(None).unwrap(), &[], act).await
+}
+
+async fn setting<T>(templates: &Templates, params: &[(&str, &str)], act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
     let pairs = params.iter().map(|(name, value)| (Arc::from(*name), value.to_string()));
     let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
-    let setting = Setting {
+    act(Setting {
         host: "host.example",
         authority: "host.example",
         remote: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -36,8 +45,8 @@ pub async fn with_params<T>(
         templates,
         metrics: &metrics,
         now: Instant::now(),
-    };
-    act(setting.call(parts)).await
+    })
+    .await
 }
 
 fn parts(fields: &[(HeaderName, &str)]) -> Parts {
@@ -156,24 +165,4 @@ async fn networks_decide_who_comes_in() {
         assert_eq!(answer.is_none(), expected, "{allow:?} {deny:?}");
         assert!(answer.is_none_or(|answer| answer.status() == StatusCode::FORBIDDEN));
     }
-}
-
-#[test]
-fn what_is_not_built_is_refused() {
-    let plan = plan::Filter::Oidc(plan::Oidc {
-        issuer: "https://id.example".into(),
-        client_id: "x".into(),
-        client_secret_file: None,
-        scopes: Vec::new(),
-        callback_path: "/c".into(),
-        logout_path: "/l".into(),
-        cookie: "s".into(),
-        session_ms: 1,
-        audiences: Vec::new(),
-        require: Vec::new(),
-        claim_headers: Vec::new(),
-        ca_file: None,
-    });
-    let error = Filter::new(&plan, 0, &mut Templates::load(None).unwrap()).err();
-    assert_eq!(error.map(|e| e.code), Some("NOT_SUPPORTED"));
 }

@@ -21,7 +21,7 @@ use self::redirect::Redirect;
 use self::template::Page;
 pub use self::templates::Templates;
 pub use self::text::Text;
-pub use self::variables::variables;
+pub use self::variables::{query, variables};
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::files::Files;

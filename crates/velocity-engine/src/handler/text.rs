@@ -38,7 +38,7 @@ pub enum Piece {
 }
 
 /// What names mean that are not variables.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 25] = [
     "true",
     "false",
     "none",
@@ -59,6 +59,7 @@ const RESERVED: [&str; 24] = [
     "request",
     "query",
     "form",
+    "claims",
     "range",
     "dict",
     "debug",

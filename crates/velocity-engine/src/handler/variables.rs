@@ -1,8 +1,9 @@
 //! What templates can say of a request.
 //!
 //! `request.method`, `.path`, `.query`, `.host`, `.scheme`, `.client`, `.identity`, `.headers`; the parameters of the
-//! route by name; `query.NAME`; `form.NAME`. `method`, `path`, `host`, `scheme`, `client` and `identity` are there without `request.` as well,
-//! where no parameter has the name. Everything is made when it is asked for.
+//! route by name; `query.NAME`; `form.NAME`; `claims.NAME` of whoever is logged in. `method`, `path`, `host`, `scheme`,
+//! `client` and `identity` are there without `request.` as well, where no parameter has the name. Everything is made when
+//! it is asked for.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 
 use crate::call::Call;
+use crate::filter::{Claims, Known};
 use crate::router::Params;
 
 #[derive(Debug)]
@@ -25,6 +27,8 @@ struct Variables {
     headers: HeaderMap,
     params: Params,
     form: Vec<(String, String)>,
+    /// Of whoever is logged in.
+    claims: Option<Arc<Claims>>,
 }
 
 /// The variables for a template. `headers` is whether it looks at header fields: they are many.
@@ -42,6 +46,7 @@ pub fn variables(call: &Call<'_>, headers: bool, form: &[(String, String)]) -> V
         },
         params: call.params.clone(),
         form: form.to_vec(),
+        claims: call.parts.extensions.get::<Known>().map(|known| known.claims.clone()),
     })
 }
 
@@ -94,6 +99,7 @@ impl Object for Variables {
             "request" => Some(Value::from_object(Request(self.clone()))),
             "query" => Some(Value::from_object(Query(self.clone()))),
             "form" => Some(Value::from_object(Form(self.clone()))),
+            "claims" => Some(Value::from_serialize(self.claims.as_deref().unwrap_or(&Claims::new()))),
             name => self.basic(name),
         }
     }

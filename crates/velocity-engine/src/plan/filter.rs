@@ -18,7 +18,7 @@ pub enum Filter {
     IpAccess(IpAccess),
     RequestSize(RequestSize),
     EarlyHints(EarlyHints),
-    Oidc(Oidc),
+    Oidc(Box<Oidc>),
 }
 
 /// At most `limit` requests in any `window_ms`, else 429.
@@ -180,6 +180,10 @@ pub struct Oidc {
     pub require: Vec<(String, Vec<String>)>,
     /// Pairs of claim and request header field that tells handlers.
     pub claim_headers: Vec<(String, String)>,
+    /// What sessions hold besides: claims of templates and of filters that share them.
+    pub claims: Vec<String>,
+    /// What sessions are sealed with, at least 32 bytes; `None` is a secret that ends with the process.
+    pub cookie_secret_file: Option<PathBuf>,
     /// Roots for the provider's certificate; `None` is the system's.
     pub ca_file: Option<PathBuf>,
 }
