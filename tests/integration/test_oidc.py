@@ -354,7 +354,8 @@ def test_sessions_outlive_reloads(tmp_path: Path) -> None:
 def test_sessions_outlive_restarts_with_a_secret(tmp_path: Path, kept: bool) -> None:
     (tmp_path / "cookie.secret").write_text("k" * 40)
     port = oidc.free_port()
-    login = middleware(port, **({"cookie_secret": {"file": "cookie.secret"}} if kept else {}))
+    secret: dict[str, Any] = {"cookie_secret": {"file": "cookie.secret"}} if kept else {}
+    login = middleware(port, **secret)
     with serve(tmp_path, login) as server:
         with Provider(port, origin(server)) as provider:
             browser = World(server, provider).browser("ann")
