@@ -416,7 +416,7 @@ def test_paths(engine: Engine, backend: Backend) -> None:
         "/strip": "/",
         "/strip/": "/",
         "/strip?a=b": "/?a=b",
-        "/strip/a%2Fb?c=%20": "/a%2Fb?c=%20",
+        "/strip/a%20b?c=%2F": "/a%20b?c=%2F",
         "/stripped": "/stripped",
         "/a//b/?x": "/a//b/?x",
         "/%E2%82%AC;v=1": "/%E2%82%AC;v=1",
@@ -449,8 +449,7 @@ def test_who_leaves_takes_the_request_with_him(engine: Engine, backend: Backend,
         with Http2(engine.port) as two:
             stream = two.send(path)
             backend.wait_for(path)
-            two.h2.reset_stream(stream)
-            two.socket.sendall(two.h2.data_to_send())
+            two.give_up(stream)
             _wait_gone(backend, path)
     else:
         with Http1(engine.port) as one:
@@ -480,10 +479,11 @@ def test_an_upload_that_is_given_up_is_given_up_behind(engine: Engine, backend: 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
 def test_an_upload_may_be_answered_early(engine: Engine, backend: Backend, protocol: Protocol) -> None:
     if protocol == "h2":
-        curl = needs.command("curl", "curl")
-        command = [curl, "-sk", "--http2", "-X", "POST", "-T", "-", f"https://localhost:{engine.port}/impatient"]
-        done = subprocess.run([*command, "-w", "%{http_code}"], input=bytes(8 << 20), capture_output=True, timeout=20)
-        assert done.stdout.endswith(b"413"), done
+        with Http2(engine.port) as two:
+            stream = two.begin("/impatient", "POST", [("content-length", "1000000")])
+            two.data(stream, bytes(5000), end=False)
+            two.finish([stream])
+            assert (two.answers[stream].status, two.answers[stream].body) == (413, b"large")
     else:
         got = bytearray()
         with connect(engine.port) as stream:
@@ -524,8 +524,7 @@ def test_websocket_tunnel(pair: Pair) -> None:
     """The bytes of both sides after 101, in whatever portions (RFC 9110 section 7.8)."""
 
     async def switch(exchange: Exchange) -> None:
-        assert exchange.get("upgrade") == "websocket"
-        assert exchange.get("connection") == "upgrade"
+        assert (exchange.get("upgrade"), exchange.get("connection")) == ("WebSocket", "upgrade")
         lines = ("upgrade: websocket", "connection: upgrade", f"sec-websocket-accept: {exchange.get('x-echo')}")
         await exchange.head(*lines, status=101)
         await exchange.send(b"first")

@@ -87,6 +87,8 @@ class Exchange:
 
     async def _chunk_size(self) -> int:
         line = await self.reader.readline()
+        if not line:
+            raise asyncio.IncompleteReadError(b"", 1)
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
             raise NonsenseError(f"chunk size {line[:80]!r}")
@@ -293,6 +295,8 @@ class Backend:
 async def _fields(reader: asyncio.StreamReader) -> list[tuple[str, str]]:
     fields = []
     while (line := await reader.readline()) != b"\r\n":
+        if not line:
+            raise asyncio.IncompleteReadError(b"", 2)
         match = _FIELD_LINE.fullmatch(line)
         if match is None:
             raise NonsenseError(f"field line {line[:200]!r}")

@@ -16,23 +16,32 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Take out what is between two neighbours only (RFC 9110 section 7.6.1).
-pub fn strip_hop_by_hop(fields: &mut HeaderMap) {
-    if fields.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = fields
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // Whoever nominates these would change what the message is, or who it is for.
-            .filter(|name| ![HOST, CONTENT_LENGTH, COOKIE].contains(name) && !is_ours(name))
-            .collect();
-        for name in nominated {
-            fields.remove(name);
-        }
-        fields.remove(CONNECTION);
+/// Take out of a request what Connection nominates, before anybody here adds to it: what filters set is not the
+/// client's to take away again.
+pub fn strip_nominated(fields: &mut HeaderMap) {
+    if !fields.contains_key(CONNECTION) {
+        return;
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
+    let nominated: Vec<HeaderName> = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // Whoever nominates these would change what the message is, or who it is for; the last two we act on.
+        .filter(|name| ![HOST, CONTENT_LENGTH, COOKIE, UPGRADE, TE].contains(name) && !is_ours(name.as_str()))
+        .collect();
+    for name in nominated {
+        fields.remove(name);
+    }
+}
+
+/// Take out what is between two neighbours only (RFC 9110 section 7.6.1), but for what is nominated.
+fn strip_hop_by_hop(fields: &mut HeaderMap) {
+    // RFC 9112 section 6.3: it overrides a length, which is not passed on.
+    if fields.remove(TRANSFER_ENCODING).is_some() {
+        fields.remove(CONTENT_LENGTH);
+    }
+    for name in [CONNECTION, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
         fields.remove(name);
     }
     for name in ["keep-alive", "proxy-connection"] {
@@ -41,8 +50,13 @@ pub fn strip_hop_by_hop(fields: &mut HeaderMap) {
 }
 
 /// What says who the client is: no client may have it left out.
-fn is_ours(name: &HeaderName) -> bool {
-    *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
+fn is_ours(name: &str) -> bool {
+    name == "forwarded" || name.starts_with("x-forwarded-")
+}
+
+/// To applications that know fields as variables, an underscore is a hyphen (RFC 3875 section 4.1.18).
+fn is_disguised(name: &HeaderName) -> bool {
+    name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
 }
 
 /// The fields of a request as an upstream gets it, but for Host.
@@ -97,9 +111,11 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
             fields.remove(name);
         }
     }
-    if let Some(before) = fields.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-        let _ = write!(text, "{before}, ");
+    let disguised: Vec<HeaderName> = fields.keys().filter(|name| is_disguised(name)).cloned().collect();
+    for name in disguised {
+        fields.remove(name);
     }
+    say_before(fields, &X_FORWARDED_FOR, &mut text);
     let _ = write!(text, "{}", call.remote);
     set(fields, X_FORWARDED_FOR, &text);
     if !fields.contains_key(X_FORWARDED_PROTO) {
@@ -109,9 +125,7 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
         set(fields, X_FORWARDED_HOST, call.authority);
     }
     text.clear();
-    if let Some(before) = fields.get(FORWARDED).and_then(|value| value.to_str().ok()) {
-        let _ = write!(text, "{before}, ");
-    }
+    say_before(fields, &FORWARDED, &mut text);
     // RFC 7239 section 6: IPv6 in brackets and quotes.
     let _ = match call.remote {
         IpAddr::V4(address) => write!(text, "for={address}"),
@@ -122,6 +136,13 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
         false => write!(text, ";host=\"{}\";proto=https", call.authority),
     };
     set(fields, FORWARDED, &text);
+}
+
+/// What others have written, all lines of it.
+fn say_before(fields: &HeaderMap, name: &HeaderName, text: &mut String) {
+    for before in fields.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+        let _ = write!(text, "{before}, ");
+    }
 }
 
 fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
@@ -148,6 +169,7 @@ fn via(version: Version) -> HeaderValue {
 
 /// Make the fields of an answer ours.
 pub fn response(fields: &mut HeaderMap) {
+    strip_nominated(fields);
     strip_hop_by_hop(fields);
     // It speaks of another authority (RFC 7838 section 2.1).
     fields.remove(ALT_SVC);
