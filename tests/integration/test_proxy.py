@@ -539,11 +539,10 @@ def test_websocket_tunnel(pair: Pair) -> None:
     head = b"GET %s HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\nx-echo: abc\r\n\r\n"
     with Backend({"/ws": switch, "/refuse": refuse}) as backend, serve(pair, {"/": proxy(backend.url)}) as engine:
         with connect(engine.port) as stream:
-            stream.sendall(head % b"/ws" + b"early")
-            got = _read_until(stream, b"EARLY")
+            stream.sendall(head % b"/ws")
+            got = _read_until(stream, b"first")
             assert got.startswith(b"HTTP/1.1 101 ")
             assert b"sec-websocket-accept: abc" in got.lower()
-            assert b"first" in got
             stream.sendall(b"x" * 100_000)
             assert _read_until(stream, b"X" * 100_000)
         _wait_gone(backend, "/ws")

@@ -212,7 +212,8 @@ def test_no_answer(engine: Engine, backend: Backend, name: str, method: str) -> 
     assert (answer.status, answer.body) == (502, b"the server behind this one cannot be reached\n")
     # As text, so that no page of an application is mistaken for it.
     assert answer["content-type"].startswith("text/plain")
-    assert len(backend.requests) == 1
+    # A connection that had served before may have been about to close, so what is safe has a second one.
+    assert len(backend.requests) in ((1, 2) if method == "GET" else (1,))
     line = engine.line_with("upstream_failed", "reason=", "attempt=1")
     assert "velocity::proxy" in line
     assert ask("h2", engine.port, "/fine").body == b"hello\n"
@@ -335,6 +336,8 @@ def test_what_may_be_done_twice_is_tried_again(engine: Engine, backend: Backend,
             await exchange.answer(b"well")
 
     backend.scripts["/second"] = second_time
+    # So that the next connection is a new one.
+    assert ask("h2", engine.port, "/again/close-at-once", "POST").status == 502
     body = b"twice" if method == "PUT" else b""
     answer = send("h2", engine.port, "/again/second", body, method)
     assert (answer.status, answer.body, tries) == (200, b"well", 2)

@@ -20,6 +20,8 @@ const MAX_HEAD: usize = 64 * 1024;
 pub struct Connection {
     sender: http1::SendRequest<Body>,
     driver: http1::Connection<TokioIo<BoxDuplex>, Body>,
+    /// It has ended. To be polled again, it would close a stream that has switched protocols.
+    done: bool,
     /// Whether it has carried a request: then the upstream may be about to close it.
     pub used: bool,
 }
@@ -35,6 +37,7 @@ impl Connection {
         Ok(Self {
             sender,
             driver,
+            done: false,
             used: false,
         })
     }
@@ -42,7 +45,7 @@ impl Connection {
     /// Whether it can carry a request now.
     pub fn is_ready(&mut self) -> bool {
         // Reads what has come: an upstream that has closed is found here.
-        let driven = Pin::new(&mut self.driver).poll(&mut Context::from_waker(Waker::noop()));
+        let driven = self.drive(&mut Context::from_waker(Waker::noop()));
         driven.is_pending() && self.sender.is_ready()
     }
 
@@ -55,12 +58,9 @@ impl Connection {
         self.used = true;
         let answered = {
             let mut answer = pin!(self.sender.try_send_request(request));
-            let driver = &mut self.driver;
-            let mut driven = false;
+            let (driver, done) = (&mut self.driver, &mut self.done);
             poll_fn(|cx| {
-                if !driven {
-                    driven = Pin::new(&mut *driver).poll(cx).is_ready();
-                }
+                *done = *done || Pin::new(&mut *driver).poll(cx).is_ready();
                 answer.as_mut().poll(cx)
             })
             .await
@@ -82,12 +82,16 @@ impl Connection {
     /// Read and write what can be, while the body of an answer is read.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What went wrong, the body says.
-        Pin::new(&mut self.driver).poll(cx).map(drop)
+        self.done = self.done || Pin::new(&mut self.driver).poll(cx).is_ready();
+        match self.done {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// The stream, and what was read from it beyond the answer, once an answer has switched protocols.
     pub async fn into_stream(mut self) -> (BoxDuplex, bytes::Bytes) {
-        let _ = poll_fn(|cx| Pin::new(&mut self.driver).poll(cx)).await;
+        poll_fn(|cx| self.drive(cx)).await;
         let parts = self.driver.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     }
