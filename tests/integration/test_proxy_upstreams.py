@@ -304,9 +304,13 @@ def test_https_with_an_authority_of_its_own(pair: Pair, tmp_path: Path) -> None:
         assert {one.get("host") for one in backend.requests} == {f"127.0.0.1:{backend.port}"}
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.mark.parametrize("scheme", ["https", "h3", "velocity"])
-def test_velocity_behind_velocity(pair: Pair, tmp_path: Path, scheme: str) -> None:
-    authority = Authority(tmp_path)
+def test_velocity_behind_velocity(pair: Pair, authority: Authority, scheme: str) -> None:
     issued = authority.issue("localhost")
     said = {"kind": "json", "body": {"for": "{{ request.headers.x_forwarded_for }}", "method": "{{ request.method }}"}}
     with Engine(plan(certificates.Pair(issued.cert, issued.key), [route(said)])) as behind:
@@ -318,8 +322,8 @@ def test_velocity_behind_velocity(pair: Pair, tmp_path: Path, scheme: str) -> No
         with serve(pair, handlers) as engine:
             for protocol in PROTOCOLS:
                 answer = ask(protocol, engine.port, "/")
-                assert (answer.status, answer.body) == (200, b'{"for":"127.0.0.1","method":"GET"}'), answer
-            assert send("h2", engine.port, "/", noise(300_000)).body == b'{"for":"127.0.0.1","method":"POST"}'
+                assert (answer.status, answer.body) == (200, b'{"for":"127.0.0.1","method":"GET"}\n'), answer
+            assert send("h2", engine.port, "/", noise(300_000)).body == b'{"for":"127.0.0.1","method":"POST"}\n'
             with Http2(engine.port) as two:
                 streams = [two.send("/") for _ in range(50)]
                 two.finish(streams)

@@ -60,7 +60,11 @@ impl Failure {
     pub fn waited() -> Self {
         Self {
             status: StatusCode::REQUEST_TIMEOUT,
-            ..Self::new(Reached::Perhaps, "client", "the rest of the request did not come in time")
+            ..Self::new(
+                Reached::Perhaps,
+                "client",
+                "the rest of the request did not come in time",
+            )
         }
     }
 

@@ -174,3 +174,179 @@ pub fn response(fields: &mut HeaderMap) {
     // It speaks of another authority (RFC 7838 section 2.1).
     fields.remove(ALT_SVC);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parts;
+    use super::*;
+    use crate::filter::tests::with_call;
+
+    /// What an upstream gets, name by name, of a request from 127.0.0.1, which may be a proxy that is trusted.
+    async fn passed(fields: &[(&str, &str)], trusted: bool) -> impl Fn(&str) -> Option<String> {
+        let mut parts = parts("/", fields);
+        strip_nominated(&mut parts.headers);
+        let passed = with_call(&parts, async |call| {
+            let client = if trusted { call.client } else { call.remote };
+            request(&Call { client, ..call }, true)
+        })
+        .await;
+        move |name| {
+            let values: Vec<&str> = passed
+                .get_all(name)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .collect();
+            (!values.is_empty()).then(|| values.join(" | "))
+        }
+    }
+
+    #[tokio::test]
+    async fn fields_between_neighbours() {
+        let of = passed(
+            &[
+                ("connection", "x-a, keep-alive,X-B "),
+                ("connection", "host, content-length, cookie, forwarded, x-forwarded-for"),
+                ("x-a", "1"),
+                ("x-b", "2"),
+                ("x-c", "3"),
+                ("keep-alive", "300"),
+                ("proxy-connection", "close"),
+                ("proxy-authorization", "Basic x"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("host", "front.example"),
+                ("content-length", "5"),
+                ("cookie", "a=b"),
+                ("via", "1.0 before"),
+            ],
+            false,
+        )
+        .await;
+        for name in ["x-a", "x-b", "keep-alive", "proxy-connection", "proxy-authorization"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        for name in ["upgrade", "expect", "host", "connection"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        let kept = [
+            ("x-c", "3"),
+            ("content-length", "5"),
+            ("cookie", "a=b"),
+            ("via", "1.0 before | 1.1 velocity"),
+        ];
+        for (name, value) in kept {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(of("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn what_is_added_here_cannot_be_nominated_away() {
+        let mut parts = parts("/", &[("connection", "x-identity"), ("x-identity", "forged")]);
+        strip_nominated(&mut parts.headers);
+        parts.headers.insert("x-identity", HeaderValue::from_static("ours"));
+        let passed = with_call(&parts, async |call| request(&call, true)).await;
+        assert_eq!(passed["x-identity"], "ours");
+    }
+
+    #[tokio::test]
+    async fn a_coding_overrides_a_length() {
+        let of = passed(&[("content-length", "5"), ("transfer-encoding", "chunked")], false).await;
+        assert_eq!((of("content-length"), of("transfer-encoding")), (None, None));
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.insert(ALT_SVC, HeaderValue::from_static("clear"));
+        response(&mut fields);
+        assert!(fields.is_empty());
+    }
+
+    #[tokio::test]
+    async fn trailers_are_welcome_if_they_were() {
+        for (te, passed_on) in [
+            ("trailers", true),
+            ("gzip;q=0.5, Trailers", true),
+            ("gzip", false),
+            ("", false),
+        ] {
+            let of = passed(&[("te", te)], false).await;
+            let expected = passed_on.then(|| "trailers".to_owned());
+            assert_eq!(of("te"), expected, "{te}");
+            assert_eq!(of("connection"), expected.map(|_| "te".to_owned()), "{te}");
+        }
+    }
+
+    #[tokio::test]
+    async fn crumbs_of_cookies() {
+        let of = passed(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")], false).await;
+        assert_eq!(of("cookie").as_deref(), Some("a=1; b=2; c=3; d=4"));
+    }
+
+    const BEFORE: [(&str, &str); 8] = [
+        ("x-forwarded-for", "192.0.2.9"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-host", "shop.example"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "for=192.0.2.9"),
+        ("forwarded", "for=192.0.2.1;proto=http"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_proto", "6.6.6.6"),
+    ];
+
+    #[tokio::test]
+    async fn strangers_are_not_believed() {
+        let of = passed(&BEFORE, false).await;
+        let expected = [
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-host", "host.example"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=127.0.0.1;host=host.example;proto=https"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn proxies_that_are_trusted_are_added_to() {
+        let of = passed(&BEFORE, true).await;
+        let expected = [
+            ("x-forwarded-for", "192.0.2.9, 192.0.2.1, 127.0.0.1"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-proto", "http"),
+            (
+                "forwarded",
+                "for=192.0.2.9, for=192.0.2.1;proto=http, for=127.0.0.1;host=host.example;proto=https",
+            ),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn addresses_and_ports_are_quoted() {
+        let parts = parts("/", &[]);
+        let passed = with_call(&parts, async |call| {
+            let remote = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+            let authority = "host.example:4433";
+            request(
+                &Call {
+                    remote,
+                    client: remote,
+                    authority,
+                    ..call
+                },
+                false,
+            )
+        })
+        .await;
+        assert_eq!(
+            passed[FORWARDED],
+            "for=\"[::1]\";host=\"host.example:4433\";proto=https"
+        );
+        assert_eq!(passed[X_FORWARDED_FOR], "::1");
+    }
+}

@@ -12,6 +12,8 @@ mod h1;
 mod health;
 mod pool;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod upstream;
 
@@ -488,7 +490,11 @@ fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
 }
 
 fn switched_unasked() -> Failure {
-    Failure::new(Reached::Perhaps, "protocol", "it switched protocols, which nobody had asked for")
+    Failure::new(
+        Reached::Perhaps,
+        "protocol",
+        "it switched protocols, which nobody had asked for",
+    )
 }
 
 /// What a request over HTTP/1.1 wants to switch to, if it says so as RFC 9110 section 7.8 has it.
