@@ -1,10 +1,9 @@
-"""Requests passed on, and answers handed back, over every protocol: what arrives is what was sent (RFC 9110 section 7)."""
+"""Requests passed on, and answers handed back, over every protocol: what arrives is what was sent (RFC 9110)."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import http3, needs
-from support.backend import Backend, Exchange
+from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
 from support.engine import make
 from support.front import NEVER, http, proxy, quic, send, serve
@@ -22,6 +21,7 @@ from support.http2 import Http2
 from support.site import noise
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -147,7 +147,7 @@ class Events:
 
 
 EVENTS = Events()
-SCRIPTS = {
+SCRIPTS: dict[str, Script] = {
     "/echo": echo,
     "/chunked-echo": chunked_echo,
     "/until-closed": until_closed,
@@ -175,7 +175,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[Backend]:
-    with Backend(dict(SCRIPTS)) as backend:
+    with Backend(SCRIPTS) as backend:
         yield backend
 
 
@@ -403,7 +403,11 @@ def test_who_asks(engine: Engine, backend: Backend, protocol: Protocol) -> None:
 def test_what_trusted_proxies_say_is_passed_on(pair: Pair, backend: Backend) -> None:
     with serve(pair, {"/": proxy(backend.url)}, trusted_proxies=["127.0.0.1"]) as engine:
         with Http1(engine.port) as one:
-            before = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2"), ("forwarded", "for=192.0.2.2")]
+            before = [
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-for", "192.0.2.2"),
+                ("forwarded", "for=192.0.2.2"),
+            ]
             assert one.ask("/who", fields=[*before, ("x-forwarded-host", "shop.example")]).status == 200
         (seen,) = backend.of("/who")
         assert seen.get("x-forwarded-for") == "192.0.2.1, 192.0.2.2, 127.0.0.1"
@@ -486,10 +490,10 @@ def test_an_upload_may_be_answered_early(engine: Engine, backend: Backend, proto
             assert (two.answers[stream].status, two.answers[stream].body) == (413, b"large")
     else:
         got = bytearray()
-        with connect(engine.port) as stream:
-            stream.sendall(b"POST /impatient HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n" + bytes(5000))
+        with connect(engine.port) as raw:
+            raw.sendall(b"POST /impatient HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n" + bytes(5000))
             while b"large" not in got:
-                data = stream.recv(65536)
+                data = raw.recv(65536)
                 assert data, got
                 got += data
         assert got.startswith(b"HTTP/1.1 413")
@@ -514,7 +518,10 @@ def test_trailers_are_handed_on(engine: Engine, backend: Backend) -> None:
 
 
 def test_upstream_on_a_socket(pair: Pair, tmp_path: Path) -> None:
-    with Backend(dict(SCRIPTS), unix=tmp_path / "app.sock") as backend, serve(pair, {"/": proxy(backend.url)}) as engine:
+    with (
+        Backend(SCRIPTS, unix=tmp_path / "app.sock") as backend,
+        serve(pair, {"/": proxy(backend.url)}) as engine,
+    ):
         assert send("h2", engine.port, "/echo", b"abc").body == b"abc"
         assert backend.requests[0].get("host") == "localhost"
         engine.line_with("request", f"upstream=unix:{tmp_path}")
@@ -546,9 +553,9 @@ def test_websocket_tunnel(pair: Pair) -> None:
             stream.sendall(b"x" * 100_000)
             assert _read_until(stream, b"X" * 100_000)
         _wait_gone(backend, "/ws")
-        assert exchange(engine.port, head % b"/refuse" + b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").startswith(
-            b"HTTP/1.1 403 "
-        )
+        assert exchange(
+            engine.port, head % b"/refuse" + b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        ).startswith(b"HTTP/1.1 403 ")
         # Nobody else may switch protocols.
         other = b"GET /echo HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n"
         assert exchange(engine.port, other).startswith(b"HTTP/1.1 200 ")

@@ -290,7 +290,9 @@ def test_https_with_an_authority_of_its_own(pair: Pair, tmp_path: Path) -> None:
         of = {
             "/": proxy(backend.url, tls={"ca_file": str(own.cert)}, ejection=NEVER),
             "/system": proxy(backend.url, ejection=NEVER),
-            "/other": proxy(backend.url, tls={"ca_file": str(own.cert), "server_name": "other.example"}, ejection=NEVER),
+            "/other": proxy(
+                backend.url, tls={"ca_file": str(own.cert), "server_name": "other.example"}, ejection=NEVER
+            ),
             "/named": proxy(backend.url, tls={"ca_file": str(own.cert), "server_name": "app.example"}, ejection=NEVER),
             "/any": proxy(backend.url, tls={"insecure": True}, ejection=NEVER),
         }

@@ -1,4 +1,4 @@
-"""Requests that two readers could read in two ways (RFC 9112 section 11.2): the server behind sees nothing, or exactly one
+"""Requests that two readers could read in two ways (RFC 9112 section 11.2): the server behind sees nothing, or one
 well-formed request, and never the one that lies hidden in its body.
 
 Each case has a request for a path of its own, and in its body, or behind it, one for another. `expected` says what the
@@ -43,6 +43,7 @@ class Case(NamedTuple):
     family: str
     data: bytes
 
+
 def post(lines: bytes, body: bytes, start: bytes = b"POST /it HTTP/1.1\r\n", host: bytes = HOST) -> bytes:
     return start + host + lines + b"\r\n" + body
 
@@ -58,7 +59,8 @@ def lengths() -> Iterator[Case]:
             yield Case("length", post(b"%b: %b\r\n%b: %b\r\n" % (first, one, second, other), HIDDEN))
         yield Case("length", post(b"content-length: %b, %b\r\n" % (one, other), HIDDEN))
     for text in (
-        b"+%b", b"-%b", b"0x%b", b"%b.0", b"%be0", b"%b %b", b"%b;a", b"\x0b%b", b"\x0c%b", b"%b\x0b", b"%b\x0c", b"'%b'",
+        b"+%b", b"-%b", b"0x%b", b"%b.0", b"%be0", b"%b %b", b"%b;a", b"\x0b%b", b"\x0c%b", b"%b\x0b", b"%b\x0c",
+        b"'%b'",
         b'"%b"', b"%b\x00", b"\x00%b", b"\xa0%b", b"%b\xff", b"1844674407370955161%b", b"99999999999999999999999999%b",
         b"%b_0", b"%b,", b",%b", b"NaN", b"", b"\xd9\xa5", b"%b%%20", b"%b/", b"(%b)", b"%b\t5",
     ):  # fmt: skip
@@ -70,7 +72,8 @@ def lengths() -> Iterator[Case]:
 
 CODINGS = (
     b"chunked, identity", b"identity, chunked", b"chunked, chunked", b"chunked,chunked", b"xchunked", b"chunkedx",
-    b"chunked;q=1", b"\x0bchunked", b"chunked\x0b", b"'chunked'", b'"chunked"', b"chunked,", b",chunked", b"gzip, chunked",
+    b"chunked;q=1", b"\x0bchunked", b"chunked\x0b", b"'chunked'", b'"chunked"', b"chunked,", b",chunked",
+    b"gzip, chunked",
     b"gzip", b"identity", b"chunk", b"chunked\x00", b"ch\x00unked", b"\xffchunked", b"cow", b"", b"chun\r\n ked",
     b"chunked\rx: y", b"chunked cow", b"Chunked", b"CHUNKED", b"\tchunked", b"chunked\t ",
 )  # fmt: skip
@@ -107,14 +110,21 @@ def disguises() -> Iterator[Case]:
         b"transfer-encoding\x00: chunked\r\n", b"x: a\r\n transfer-encoding: chunked\r\n",
         b"x: a\r\n\ttransfer-encoding: chunked\r\n", b"x: a\rtransfer-encoding: chunked\r\n",
         b"transfer-encoding:\r\n chunked\r\n", b"transfer-encoding:\n chunked\r\n", b"transfer encoding: chunked\r\n",
-        b"\x0btransfer-encoding: chunked\r\n", b"transfer-encoding\xa0: chunked\r\n", b"transfer-encoding\x85: chunked\r\n",
-        b"x\r\ntransfer-encoding: chunked\r\n", b":transfer-encoding: chunked\r\n", b"transfer-encoding\r\n: chunked\r\n",
-        b"transfer-\r\n encoding: chunked\r\n", b"\x00transfer-encoding: chunked\r\n", b"transfer-encoding;: chunked\r\n",
+        b"\x0btransfer-encoding: chunked\r\n", b"transfer-encoding\xa0: chunked\r\n",
+        b"transfer-encoding\x85: chunked\r\n",
+        b"x\r\ntransfer-encoding: chunked\r\n", b":transfer-encoding: chunked\r\n",
+        b"transfer-encoding\r\n: chunked\r\n",
+        b"transfer-\r\n encoding: chunked\r\n", b"\x00transfer-encoding: chunked\r\n",
+        b"transfer-encoding;: chunked\r\n",
         b'"transfer-encoding": chunked\r\n', b"transfer-encoding=chunked\r\n", b"content-length : 5\r\n",
     ):  # fmt: skip
         yield Case("disguise", post(line + LENGTH, HIDDEN))
         yield Case("disguise", post(LENGTH + line, HIDDEN))
-    for line in (b"transfer_encoding: chunked\r\n", b"x-transfer-encoding: chunked\r\n", b"x: transfer-encoding: chunked\r\n"):
+    for line in (
+        b"transfer_encoding: chunked\r\n",
+        b"x-transfer-encoding: chunked\r\n",
+        b"x: transfer-encoding: chunked\r\n",
+    ):
         yield Case("disguise, harmless", post(line + LENGTH, HIDDEN))
         yield Case("disguise, harmless", post(LENGTH + line, HIDDEN))
 
@@ -163,9 +173,12 @@ def chunks() -> Iterator[Case]:
 
 def fields() -> Iterator[Case]:
     for line in (
-        b"x\x00y: 1", b"x: a\x00b", b"x: a\rb", b"x: a\x01b", b"x: a\x7fb", b": empty", b"no colon", b"x y: 1", b"x\ty: 1",
-        b"x(y): 1", b"x{y}: 1", b'x"y": 1', b"x/y: 1", b"x@y: 1", b"x[y]: 1", b"x?y: 1", b"x=y: 1", b"x,y: 1", b"x;y: 1",
-        b"x\\y: 1", b"x<y>: 1", b"\xc3\xa9: 1", b"x\xffy: 1", b"x: y\r\n folded", b"x: y\r\n\tfolded", b" x: y", b"\tx: y",
+        b"x\x00y: 1", b"x: a\x00b", b"x: a\rb", b"x: a\x01b", b"x: a\x7fb", b": empty", b"no colon", b"x y: 1",
+        b"x\ty: 1",
+        b"x(y): 1", b"x{y}: 1", b'x"y": 1', b"x/y: 1", b"x@y: 1", b"x[y]: 1", b"x?y: 1", b"x=y: 1", b"x,y: 1",
+        b"x;y: 1",
+        b"x\\y: 1", b"x<y>: 1", b"\xc3\xa9: 1", b"x\xffy: 1", b"x: y\r\n folded", b"x: y\r\n\tfolded", b" x: y",
+        b"\tx: y",
         b"host : evil", b"host\t: evil", b"content-length\x00: 0", b"x:y\r\n\x00: z",
     ):  # fmt: skip
         yield Case("field", post(line + b"\r\n" + LENGTH, HIDDEN))
@@ -177,17 +190,21 @@ def request_lines() -> Iterator[Case]:
         b"POST  /it HTTP/1.1", b"POST /it  HTTP/1.1", b"POST\t/it\tHTTP/1.1", b"POST /it", b"POST /it HTTP/1.1 ",
         b"POST /it HTTP/1.2", b"POST /it HTTP/2.0", b"POST /it HTTP/0.9", b"POST /it http/1.1", b"POST /it HTTP/1.1 x",
         b" POST /it HTTP/1.1", b"\x00POST /it HTTP/1.1", b"POST /i\x00t HTTP/1.1", b"POST /it\x0b HTTP/1.1",
-        b"POST /it HTTP/1,1", b"POST /it HTTP/01.1", b"POST /it HTTP/1.10", b"POST /it HTTP/+1.1", b"PO ST /it HTTP/1.1",
+        b"POST /it HTTP/1,1", b"POST /it HTTP/01.1", b"POST /it HTTP/1.10", b"POST /it HTTP/+1.1",
+        b"PO ST /it HTTP/1.1",
         b"P(ST /it HTTP/1.1", b"POST\x00 /it HTTP/1.1", b"POST it HTTP/1.1", b"POST \\it HTTP/1.1", b"POST * HTTP/1.1",
-        b"POST /it HTTP/1.1\rx: y", b"POST /it\rHTTP/1.1", b"PRI * HTTP/2.0", b"POST /it\x7f HTTP/1.1", b"POST  HTTP/1.1",
-        b"CONNECT localhost:443 HTTP/1.1", b"CONNECT /it HTTP/1.1", b"POST /../it HTTP/1.1", b"POST /a/../../it HTTP/1.1",
+        b"POST /it HTTP/1.1\rx: y", b"POST /it\rHTTP/1.1", b"PRI * HTTP/2.0", b"POST /it\x7f HTTP/1.1",
+        b"POST  HTTP/1.1",
+        b"CONNECT localhost:443 HTTP/1.1", b"CONNECT /it HTTP/1.1", b"POST /../it HTTP/1.1",
+        b"POST /a/../../it HTTP/1.1",
         b"POST /%2e%2e/it HTTP/1.1", b"POST /it%00 HTTP/1.1", b"POST /a%2fit HTTP/1.1", b"POST //[/it HTTP/1.1",
         b"POST localhost:443 HTTP/1.1", b"POST ?it HTTP/1.1", b"POST #it HTTP/1.1", b"POST http:///it HTTP/1.1",
         b"POST https://user@evil/it HTTP/1.1", b"POST https://a b/it HTTP/1.1", b"POST https://evil:x/it HTTP/1.1",
     ):  # fmt: skip
         yield Case("request line", post(LENGTH, HIDDEN, line + b"\r\n"))
     for line in (
-        b"POST https://evil.example/it HTTP/1.1", b"POST http://evil.example/it HTTP/1.1", b"POST HTTPS://localhost/it HTTP/1.1",
+        b"POST https://evil.example/it HTTP/1.1", b"POST http://evil.example/it HTTP/1.1",
+        b"POST HTTPS://localhost/it HTTP/1.1",
         b"POST ftp://localhost/it HTTP/1.1", b"POST //evil.example/it HTTP/1.1", b"POST /it#fragment HTTP/1.1",
         b"POST /it?a=\xff HTTP/1.1", b"POST /it;a=b?c HTTP/1.1", b"M-POST /it HTTP/1.1", b"post /it HTTP/1.1",
         b"POST /it?%0d%0aGET%20/other HTTP/1.1", b"POST /it%0d%0ax:y HTTP/1.1", b"\r\n\r\nPOST /it HTTP/1.1",
@@ -203,19 +220,28 @@ def request_lines() -> Iterator[Case]:
 def hosts() -> Iterator[Case]:
     for host in (
         b"", b"host: a\r\nhost: b\r\n", b"host: localhost\r\nhost: localhost\r\n", b"host: a, b\r\n", b"host: a b\r\n",
-        b"host: a/b\r\n", b"host: user@a\r\n", b"host: a:b\r\n", b"host: a:99999\r\n", b"host: [::1\r\n", b"host: a\x00b\r\n",
-        b"host: a\tb\r\n", b"host: \xff\r\n", b"host: a\r\n b\r\n", b"host: a?b\r\n", b"host: a#b\r\n", b"host: <a>\r\n",
+        b"host: a/b\r\n", b"host: user@a\r\n", b"host: a:b\r\n", b"host: a:99999\r\n", b"host: [::1\r\n",
+        b"host: a\x00b\r\n",
+        b"host: a\tb\r\n", b"host: \xff\r\n", b"host: a\r\n b\r\n", b"host: a?b\r\n", b"host: a#b\r\n",
+        b"host: <a>\r\n",
         b"host: a:\r\nhost: b\r\n", b"host: a%20b\r\n", b"host: a\\b\r\n", b"host: localhost\x0b\r\n",
     ):  # fmt: skip
         yield Case("host", post(LENGTH, HIDDEN, host=host))
-    for host in (b"host: \r\n", b"host: LOCALHOST\r\n", b"host: localhost:1\r\n", b"host: [::1]:1\r\n", b"Host:localhost\r\n"):
+    for host in (
+        b"host: \r\n",
+        b"host: LOCALHOST\r\n",
+        b"host: localhost:1\r\n",
+        b"host: [::1]:1\r\n",
+        b"Host:localhost\r\n",
+    ):
         yield Case("host, harmless", post(LENGTH, HIDDEN, host=host))
 
 
 def connections() -> Iterator[Case]:
     for names in (
         b"content-length", b"transfer-encoding", b"host", b"close, content-length", b"keep-alive, Content-Length",
-        b"x-forwarded-for", b"forwarded", b"via", b"te", b"upgrade", b"cookie", b"expect", b"trailer", b"connection", b",,,",
+        b"x-forwarded-for", b"forwarded", b"via", b"te", b"upgrade", b"cookie", b"expect", b"trailer", b"connection",
+        b",,,",
         b"\x80", b"content-length\tclose", b'"content-length"',
     ):  # fmt: skip
         line = b"connection: %b\r\n" % names
@@ -228,7 +254,12 @@ def methods() -> Iterator[Case]:
         start = method + b" /it HTTP/1.1\r\n"
         yield Case("method, harmless", post(LENGTH, HIDDEN, start))
         yield Case("method, harmless", post(CHUNKED, in_chunks(HIDDEN), start))
-    for line in (b"expect: 100-continue\r\n", b"expect: 100-continue, x\r\n", b"expect: something\r\n", b"expect: \r\n"):
+    for line in (
+        b"expect: 100-continue\r\n",
+        b"expect: 100-continue, x\r\n",
+        b"expect: something\r\n",
+        b"expect: \r\n",
+    ):
         yield Case("expect, harmless", post(line + LENGTH, HIDDEN))
     for line in (
         b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
@@ -238,7 +269,19 @@ def methods() -> Iterator[Case]:
         yield Case("upgrade, harmless", post(line + CHUNKED, in_chunks(HIDDEN)))
 
 
-FAMILIES = (lengths, codings, coding_and_length, disguises, line_ends, chunks, fields, request_lines, hosts, connections, methods)
+FAMILIES = (
+    lengths,
+    codings,
+    coding_and_length,
+    disguises,
+    line_ends,
+    chunks,
+    fields,
+    request_lines,
+    hosts,
+    connections,
+    methods,
+)
 CASES = [case for family in FAMILIES for case in family()]
 
 
@@ -446,7 +489,11 @@ def _heads() -> Iterator[list[tuple[str, str]]]:
     for number, more in enumerate(HEADS):
         yield [*(usual | {":path": f"/it{number:03}"}).items(), *more]
     for number, other in enumerate(PSEUDO, len(HEADS)):
-        head = usual | {":path": f"/it{number:03}"} | {name: value.replace("/it", f"/it{number:03}") for name, value in other.items()}
+        head = (
+            usual
+            | {":path": f"/it{number:03}"}
+            | {name: value.replace("/it", f"/it{number:03}") for name, value in other.items()}
+        )
         yield list(head.items())
     for name in usual:
         yield [pair for pair in usual.items() if pair[0] != name]
@@ -454,7 +501,7 @@ def _heads() -> Iterator[list[tuple[str, str]]]:
 
 @pytest.mark.parametrize("protocol", ["h2", "h3"])
 def test_pseudo_header_fields(engine: Engine, backend: Backend, protocol: str) -> None:
-    """RFC 9113 sections 8.2 and 8.3, RFC 9114 sections 4.2 and 4.3: what cannot be said in HTTP/1.1 is not passed on."""
+    """RFC 9113 sections 8.2 and 8.3, RFC 9114 sections 4.2 and 4.3: what HTTP/1.1 cannot say is not passed on."""
     backend.requests.clear()
     backend.nonsense.clear()
     for head in _heads():

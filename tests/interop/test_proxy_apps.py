@@ -9,10 +9,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fastapi
 import grpc
@@ -28,6 +28,9 @@ from support.front import http, proxy, send, serve
 from support.http1 import tls_context
 from support.server import Server
 from support.site import Site, noise
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -212,7 +215,7 @@ def channel(site: Site) -> Iterator[tuple[grpc.Channel, Service]]:
 
 
 def test_grpc_messages(channel: tuple[grpc.Channel, Service]) -> None:
-    unary = channel[0].unary_unary("/test.Echo/Unary")
+    unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel[0].unary_unary("/test.Echo/Unary")
     for message in (b"", b"hello", noise(3_000_000)):
         answer, call = unary.with_call(message, timeout=20)
         assert answer == message
@@ -230,7 +233,8 @@ def test_grpc_both_ways_at_once(channel: tuple[grpc.Channel, Service]) -> None:
             assert answered.acquire(timeout=10)
             yield b"message %d" % n
 
-    call = channel[0].stream_stream("/test.Echo/Both")(messages(), timeout=20)
+    both: grpc.StreamStreamMultiCallable[bytes, bytes] = channel[0].stream_stream("/test.Echo/Both")
+    call = both(messages(), timeout=20)
     got = []
     for message in call:
         got.append(message)
@@ -240,16 +244,19 @@ def test_grpc_both_ways_at_once(channel: tuple[grpc.Channel, Service]) -> None:
 
 
 def test_grpc_failures(channel: tuple[grpc.Channel, Service]) -> None:
+    fails: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel[0].unary_unary("/test.Echo/Fails")
     with pytest.raises(grpc.RpcError) as failed:
-        channel[0].unary_unary("/test.Echo/Fails")(b"", timeout=20)
+        fails(b"", timeout=20)
     assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "no, really")
+    missing: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel[0].unary_unary("/test.Echo/Missing")
     with pytest.raises(grpc.RpcError) as unknown:
-        channel[0].unary_unary("/test.Echo/Unknown")(b"", timeout=20)
+        missing(b"", timeout=20)
     assert unknown.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_grpc_that_is_cancelled(channel: tuple[grpc.Channel, Service]) -> None:
-    call = channel[0].unary_stream("/test.Echo/Slow")(b"")
+    slow: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel[0].unary_stream("/test.Echo/Slow")
+    call = slow(b"")
     assert next(call) == b"one"
     call.cancel()
     assert channel[1].cancelled.wait(5), "the server behind works for nobody"

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -164,13 +164,13 @@ class Backend:
 
     def __init__(
         self,
-        scripts: dict[str, Script] | None = None,
+        scripts: Mapping[str, Script] | None = None,
         *,
         unix: Path | None = None,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
     ) -> None:
-        self.scripts = scripts or {}
+        self.scripts = dict(scripts or {})
         self.default: Script = hello
         self.requests: list[Exchange] = []
         """Every request of which the head was read, in order."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class H2c:
     """A thread for each connection. What it does goes by the path.
 
-    `/echo` gives the body back and its length in a trailer, `/half` resets a stream after half a body, `/refused` does so
-    before anything, `/goaway` ends the connection and answers, `/silent` says nothing; all others say `hello`.
+    `/echo` gives the body back and its length in a trailer, `/half` resets a stream after half a body, `/refused`
+    does so before anything, `/goaway` ends the connection and answers, `/silent` says nothing; all others say `hello`.
     """
 
     def __init__(self) -> None:
