@@ -53,6 +53,11 @@ async def until_closed(exchange: Exchange) -> None:
     exchange.close()
 
 
+async def old(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.0 200 OK\r\n\r\nas in the old days")
+    exchange.close()
+
+
 async def not_modified(exchange: Exchange) -> None:
     await exchange.head('etag: "one"', "content-length: 1000", status=304)
 
@@ -151,6 +156,7 @@ SCRIPTS: dict[str, Script] = {
     "/echo": echo,
     "/chunked-echo": chunked_echo,
     "/until-closed": until_closed,
+    "/old": old,
     "/not-modified": not_modified,
     "/no-content": no_content,
     "/long-head": long_head,
@@ -216,6 +222,15 @@ def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
     assert ask(protocol, engine.port, "/until-closed").body == b"as long as it is"
     assert ask(protocol, engine.port, "/interim").body == b"at last"
     assert ask(protocol, engine.port, "/trailers").body == b"content"
+
+
+def test_versions_are_those_of_a_hop(engine: Engine) -> None:
+    """RFC 9110 section 2.5: who speaks HTTP/1.0 behind, or in front, is not the other's concern."""
+    got = exchange(engine.port, b"GET /old HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert b"as in the old days" in got
+    got = exchange(engine.port, b"GET /trailers HTTP/1.0\r\nhost: localhost\r\n\r\n")
+    assert got.endswith(b"\r\n\r\ncontent"), "no chunks"
 
 
 @every_protocol

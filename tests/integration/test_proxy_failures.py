@@ -245,6 +245,16 @@ def test_the_time_for_an_answer_begins_with_the_end_of_the_request(engine: Engin
         assert stream.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
+def test_an_upload_that_stops_is_the_clients_fault(engine: Engine, behind: Backend) -> None:
+    before = engine.counters()
+    for method in (b"POST", b"PUT"):
+        with connect(engine.port) as stream:
+            stream.sendall(method + b" /stops HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\nhalf")
+            assert stream.recv(1000).startswith(b"HTTP/1.1 408 ")
+    name = f"upstream_failures:{behind.url}"
+    assert engine.counters()[name] == before[name]
+
+
 def test_interim_answers(engine: Engine) -> None:
     assert ask("h2", engine.port, "/thousand-interims").body == b"at last"
 

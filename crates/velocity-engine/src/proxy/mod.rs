@@ -275,6 +275,8 @@ impl Proxy {
                 }
             }
         };
+        // Each hop has its own version (RFC 9110 section 2.5), and hyper takes none that is not its own.
+        *response.version_mut() = Version::default();
         fields::response(response.headers_mut());
         if let (Some(protocol), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
             response.headers_mut().insert(UPGRADE, protocol.clone());
