@@ -403,10 +403,12 @@ def test_a_body_that_is_too_large_is_the_clients_fault(pair: Pair) -> None:
 
 def test_counters(pair: Pair) -> None:
     handler = {"ejection": NEVER, "retries": {"attempts": 1}}
-    with Backend({"/bad": close_at_once}) as backend, serve(pair, {"/": proxy(backend.url, **handler)}) as engine:
-        for path in ("/fine", "/fine", "/bad"):
-            ask("h2", engine.port, path)
-        counters = engine.counters()
+    with Backend({"/bad": close_at_once}) as backend:
+        both = {"/": proxy(backend.url, **handler), "/other": proxy(backend.url, ejection=NEVER)}
+        with serve(pair, both) as engine:
+            for path in ("/fine", "/other", "/bad"):
+                ask("h2", engine.port, path)
+            counters = engine.counters()
         of = {name: counters[f"upstream_{name}:{backend.url}"] for name in ("requests", "failures", "retries")}
         assert of == {"requests": 4, "failures": 2, "retries": 1}, json.dumps(counters)
 

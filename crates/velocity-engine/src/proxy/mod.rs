@@ -17,6 +17,7 @@ mod tests;
 mod upload;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -116,9 +117,9 @@ impl Known {
         self
     }
 
-    /// Name and value of the counters of every upstream.
-    pub fn counters(&self) -> Vec<(String, u64)> {
-        let mut all = Vec::new();
+    /// Name and value of the counters of every upstream, whichever proxies have it.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
         for upstream in self.present.values().flat_map(|proxy| &proxy.upstreams) {
             let counters = &upstream.counters;
             let named = [
@@ -128,7 +129,9 @@ impl Known {
                 ("upstream_ejections", &counters.ejections),
                 ("upstream_connections", &counters.connections),
             ];
-            all.extend(named.map(|(name, counter)| (format!("{name}:{}", upstream.url), counter.load(Relaxed))));
+            for (name, counter) in named {
+                *all.entry(format!("{name}:{}", upstream.url)).or_default() += counter.load(Relaxed);
+            }
         }
         all
     }
