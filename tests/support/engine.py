@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,16 @@ class Engine:
     def reload(self, plan: str) -> dict[str, Any]:
         """Serve another Plan; empty, or `code` and `message` of the error."""
         return self._ask(plan)
+
+    def line_with(self, *texts: str, timeout: float = 5.0) -> str:
+        """The first line it has logged, or will, that holds all of these texts."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for line in list(self._log):
+                if all(text in line for text in texts):
+                    return line
+            assert time.monotonic() < deadline, f"no line with {texts}:\n{''.join(self._log)}"
+            time.sleep(0.02)
 
     def counters(self) -> dict[str, int]:
         """The counters of the engine."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 
@@ -58,13 +59,32 @@ class Http2:
         self.socket.close()
 
     def send(self, path: str, method: str = "GET", fields: Iterable[tuple[str, str]] = ()) -> int:
+        """Send a request without body and give back its stream."""
+        return self.begin(path, method, fields, end=True)
+
+    def begin(
+        self, path: str, method: str = "GET", fields: Iterable[tuple[str, str]] = (), *, end: bool = False
+    ) -> int:
         """Begin a request and give back its stream."""
         stream = self.h2.get_next_available_stream_id()
         head = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path), *fields]
-        self.h2.send_headers(stream, head, end_stream=True)
+        self.h2.send_headers(stream, head, end_stream=end)
         self._flush()
         self.answers[stream] = Answer(0)
         return stream
+
+    def data(self, stream: int, data: bytes, *, end: bool = True) -> None:
+        """Send a part of a body, which the peer's window must have room for."""
+        for start in range(0, len(data), 16_384):
+            self.h2.send_data(stream, data[start : start + 16_384])
+        if end:
+            self.h2.end_stream(stream)
+        self._flush()
+
+    def give_up(self, stream: int) -> None:
+        """Reset a stream."""
+        self.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        self._flush()
 
     def pump(self) -> bool:
         """Read once and handle what came; False when the server has closed."""

@@ -108,8 +108,12 @@ class Http3:
         end: bool = True,
     ) -> int:
         """Begin a request and give back its stream; without `end` the request is never complete."""
-        stream: int = self._protocol._quic.get_next_available_stream_id()
         head = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path), *fields]
+        return self.send_head(head, body, end=end)
+
+    def send_head(self, head: Iterable[tuple[str, str]], body: bytes = b"", *, end: bool = True) -> int:
+        """Begin a request with exactly these fields."""
+        stream: int = self._protocol._quic.get_next_available_stream_id()
         self.answers[stream] = Answer(0)
         self._done[stream] = asyncio.get_running_loop().create_future()
         self._http.send_headers(stream, [(k.encode(), v.encode("latin-1")) for k, v in head], end and not body)

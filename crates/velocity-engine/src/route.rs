@@ -15,7 +15,7 @@ use crate::filter::{Chain, Extra, Filter};
 use crate::handler::{ErrorPages, Handler, Prompt, Templates};
 use crate::http::{Body, Response};
 use crate::plan;
-use crate::proxy::Known;
+use crate::proxy::{self, Known};
 
 /// Everything of a site but its names.
 pub struct Site {
@@ -122,6 +122,9 @@ impl Route {
     pub async fn answer(&self, mut parts: Parts, mut body: Body, setting: Setting<'_>, pages: &ErrorPages) -> Response {
         let mut extra = Extra::new();
         let reads = self.handler.reads_body();
+        if self.own.origin {
+            proxy::strip_nominated(&mut parts.headers);
+        }
         let answer = self
             .chain
             .pass(&mut parts, &mut body, reads, &mut extra, &setting)

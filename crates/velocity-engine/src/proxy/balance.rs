@@ -83,8 +83,13 @@ impl Balance {
         match &self.by {
             By::RoundRobin => {
                 let start = self.next.fetch_add(1, Relaxed);
-                let turn = |step: usize| self.turns.get(start.wrapping_add(step) % self.turns.len()).copied();
-                (0..self.turns.len()).filter_map(turn).find(wanted)
+                let rounds = start.checked_div(self.turns.len()).unwrap_or(start);
+                let turn = self.turns.get(start.checked_rem(self.turns.len()).unwrap_or_default());
+                turn.copied()
+                    .filter(|place| wanted(place))
+                    // Who cannot take its turn leaves it to all the others, not to its neighbour.
+                    .or_else(|| nth_of(self.turns.iter().copied().filter(|place| wanted(place)), rounds))
+                    .or_else(|| nth_of(all(), start))
             }
             By::LeastConnections => {
                 // Of equals, not always the first.
@@ -120,6 +125,12 @@ impl Balance {
     }
 }
 
+/// One of several, in turn.
+fn nth_of(mut several: impl Iterator<Item = usize> + Clone, number: usize) -> Option<usize> {
+    let place = number.checked_rem(several.clone().count())?;
+    several.nth(place)
+}
+
 /// The same on every worker and after every start: a client keeps its upstream.
 const HASHER: rustc_hash::FxBuildHasher = rustc_hash::FxBuildHasher;
 
@@ -153,17 +164,18 @@ fn cookie<'a>(call: &Call<'a>, name: &str) -> Option<&'a [u8]> {
         })
 }
 
-/// Smooth weighted round robin: heavy ones are spread out over the round.
+/// Smooth weighted round robin: heavy ones are spread out over the round, in which backups have no turn.
 fn turns(upstreams: &[Arc<Upstream>]) -> Vec<usize> {
-    let total: u32 = upstreams
+    let first: Vec<usize> = (0..upstreams.len()).filter(|place| !upstreams[*place].backup).collect();
+    let total = first
         .iter()
-        .map(|upstream| upstream.weight)
+        .map(|place| upstreams[*place].weight)
         .fold(0, u32::saturating_add);
     let scale = |weight: u32| match total > ROUND {
         true => ((u64::from(weight) * u64::from(ROUND)) / u64::from(total)).max(1) as i64,
         false => i64::from(weight),
     };
-    let weights: Vec<i64> = upstreams.iter().map(|upstream| scale(upstream.weight)).collect();
+    let weights: Vec<i64> = first.iter().map(|place| scale(upstreams[*place].weight)).collect();
     let round: i64 = weights.iter().sum();
     let mut credit = vec![0; weights.len()];
     let mut turns = Vec::with_capacity(round as usize);
@@ -173,8 +185,126 @@ fn turns(upstreams: &[Arc<Upstream>]) -> Vec<usize> {
         }
         if let Some(richest) = (0..credit.len()).max_by_key(|place| (credit[*place], std::cmp::Reverse(*place))) {
             credit[richest] -= round;
-            turns.push(richest);
+            turns.push(first[richest]);
         }
     }
     turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{parts, upstreams};
+    use super::*;
+    use crate::filter::tests::with_call;
+
+    fn balance(by: BalanceBy, upstreams: &[Arc<Upstream>]) -> Balance {
+        let name = Some("x-user".to_owned());
+        Balance::new(&plan::Balance { by, name }, upstreams).unwrap()
+    }
+
+    /// How often each is chosen.
+    async fn chosen(balance: &Balance, upstreams: &[Arc<Upstream>], tried: &[usize], times: usize) -> Vec<usize> {
+        let mut counts = vec![0; upstreams.len()];
+        with_call(&parts("/", &[]), async |call| {
+            for _ in 0..times {
+                counts[balance.choose(upstreams, tried, &call)] += 1;
+            }
+        })
+        .await;
+        counts
+    }
+
+    #[tokio::test]
+    async fn turns_go_by_weight() {
+        let all = upstreams(&[(3, false), (1, false), (2, false)]);
+        assert_eq!(turns(&all), [0, 2, 0, 1, 2, 0]);
+        let robin = balance(BalanceBy::RoundRobin, &all);
+        assert_eq!(chosen(&robin, &all, &[], 60).await, [30, 10, 20]);
+        let heavy = upstreams(&[(1_000_000, false), (1, false)]);
+        assert!(turns(&heavy).len() <= ROUND as usize + 1);
+        assert!(turns(&heavy).contains(&1));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_away_leaves_its_share_to_all() {
+        let all = upstreams(&[(1, false), (1, false), (1, false), (1, true)]);
+        let robin = balance(BalanceBy::RoundRobin, &all);
+        assert_eq!(chosen(&robin, &all, &[], 30).await, [10, 10, 10, 0]);
+        assert_eq!(chosen(&robin, &all, &[1], 60).await, [30, 0, 30, 0]);
+        all[0].checked(false);
+        assert_eq!(chosen(&robin, &all, &[], 60).await, [0, 30, 30, 0]);
+        assert_eq!(chosen(&robin, &all, &[1, 2], 6).await, [0, 0, 0, 6]);
+        for upstream in &all[1..3] {
+            upstream.checked(false);
+        }
+        assert_eq!(chosen(&robin, &all, &[], 6).await, [0, 0, 0, 6]);
+        // Nobody is well: better anybody than none.
+        all[3].checked(false);
+        assert_eq!(chosen(&robin, &all, &[], 60).await.iter().sum::<usize>(), 60);
+    }
+
+    #[tokio::test]
+    async fn backups_alone() {
+        let all = upstreams(&[(1, true), (1, true)]);
+        for by in [
+            BalanceBy::RoundRobin,
+            BalanceBy::LeastConnections,
+            BalanceBy::TwoChoices,
+        ] {
+            assert_eq!(
+                chosen(&balance(by, &all), &all, &[], 10).await.iter().sum::<usize>(),
+                10
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_busy_ones_are_spared() {
+        let all = upstreams(&[(1, false), (2, false), (1, false)]);
+        let _busy = [0, 1, 2].map(|place| super::super::Busy::new(&all[place]));
+        let least = balance(BalanceBy::LeastConnections, &all);
+        assert_eq!(
+            chosen(&least, &all, &[], 9).await,
+            [0, 9, 0],
+            "one request of two that it can bear"
+        );
+        let two = balance(BalanceBy::TwoChoices, &all);
+        let counts = chosen(&two, &all, &[], 300).await;
+        assert!(counts[1] > counts[0] && counts[1] > counts[2], "{counts:?}");
+    }
+
+    #[tokio::test]
+    async fn a_key_stays_where_it_is_when_others_leave() {
+        let all = upstreams(&[(1, false), (1, false), (1, false), (1, false)]);
+        let hash = balance(BalanceBy::HeaderHash, &all);
+        let of = async |user: usize| {
+            let parts = parts("/", &[("x-user", &user.to_string())]);
+            with_call(&parts, async |call| hash.choose(&all, &[], &call)).await
+        };
+        let mut before = Vec::new();
+        for user in 0..400 {
+            before.push(of(user).await);
+        }
+        for place in 0..4 {
+            let share = before.iter().filter(|chosen| **chosen == place).count();
+            assert!((60..140).contains(&share), "{place}: {share}");
+        }
+        all[2].checked(false);
+        for (user, before) in before.into_iter().enumerate() {
+            let after = of(user).await;
+            assert!(if before == 2 { after != 2 } else { after == before }, "{user}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cookies_are_found() {
+        let parts = parts("/", &[("cookie", "a=1; id=x"), ("cookie", "idx=2;b=")]);
+        with_call(&parts, async |call| {
+            assert_eq!(cookie(&call, "id"), Some(&b"x"[..]));
+            assert_eq!(cookie(&call, "idx"), Some(&b"2"[..]));
+            assert_eq!(cookie(&call, "b"), Some(&b""[..]));
+            assert_eq!(cookie(&call, "c"), None);
+        })
+        .await;
+    }
 }

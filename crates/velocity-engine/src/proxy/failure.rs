@@ -1,5 +1,7 @@
 //! Why an upstream did not answer, and what the client is told.
 
+use std::io;
+
 use http::StatusCode;
 
 use crate::error::Error;
@@ -16,9 +18,9 @@ pub enum Reached {
 #[derive(Debug)]
 pub struct Failure {
     pub reached: Reached,
-    /// 502 or 504.
+    /// 502 or 504; anything else is the client's doing, of which the upstream knows nothing.
     pub status: StatusCode,
-    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`.
+    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`, `client`.
     pub kind: &'static str,
     pub reason: String,
     pub hint: String,
@@ -40,6 +42,35 @@ impl Failure {
             status: StatusCode::GATEWAY_TIMEOUT,
             ..Self::new(reached, "timeout", reason)
         }
+    }
+
+    /// The client's body broke off, for this reason.
+    pub fn upload(error: io::ErrorKind) -> Self {
+        let status = match error {
+            io::ErrorKind::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self {
+            status,
+            ..Self::new(Reached::Perhaps, "client", "the body of the request broke off")
+        }
+    }
+
+    /// The rest of the client's body did not come.
+    pub fn waited() -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Self::new(
+                Reached::Perhaps,
+                "client",
+                "the rest of the request did not come in time",
+            )
+        }
+    }
+
+    /// Whether nobody behind us is to blame.
+    pub fn is_clients(&self) -> bool {
+        self.status.is_client_error()
     }
 
     /// A connection that could not be made.

@@ -16,23 +16,32 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Take out what is between two neighbours only (RFC 9110 section 7.6.1).
-pub fn strip_hop_by_hop(fields: &mut HeaderMap) {
-    if fields.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = fields
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // Whoever nominates these would change what the message is, or who it is for.
-            .filter(|name| ![HOST, CONTENT_LENGTH, COOKIE].contains(name) && !is_ours(name))
-            .collect();
-        for name in nominated {
-            fields.remove(name);
-        }
-        fields.remove(CONNECTION);
+/// Take out of a request what Connection nominates, before anybody here adds to it: what filters set is not the
+/// client's to take away again.
+pub fn strip_nominated(fields: &mut HeaderMap) {
+    if !fields.contains_key(CONNECTION) {
+        return;
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
+    let nominated: Vec<HeaderName> = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // Whoever nominates these would change what the message is, or who it is for; the last two we act on.
+        .filter(|name| ![HOST, CONTENT_LENGTH, COOKIE, UPGRADE, TE].contains(name) && !is_ours(name.as_str()))
+        .collect();
+    for name in nominated {
+        fields.remove(name);
+    }
+}
+
+/// Take out what is between two neighbours only (RFC 9110 section 7.6.1), but for what is nominated.
+fn strip_hop_by_hop(fields: &mut HeaderMap) {
+    // RFC 9112 section 6.3: it overrides a length, which is not passed on.
+    if fields.remove(TRANSFER_ENCODING).is_some() {
+        fields.remove(CONTENT_LENGTH);
+    }
+    for name in [CONNECTION, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
         fields.remove(name);
     }
     for name in ["keep-alive", "proxy-connection"] {
@@ -41,8 +50,13 @@ pub fn strip_hop_by_hop(fields: &mut HeaderMap) {
 }
 
 /// What says who the client is: no client may have it left out.
-fn is_ours(name: &HeaderName) -> bool {
-    *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
+fn is_ours(name: &str) -> bool {
+    name == "forwarded" || name.starts_with("x-forwarded-")
+}
+
+/// To applications that know fields as variables, an underscore is a hyphen (RFC 3875 section 4.1.18).
+fn is_disguised(name: &HeaderName) -> bool {
+    name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
 }
 
 /// The fields of a request as an upstream gets it, but for Host.
@@ -97,9 +111,11 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
             fields.remove(name);
         }
     }
-    if let Some(before) = fields.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-        let _ = write!(text, "{before}, ");
+    let disguised: Vec<HeaderName> = fields.keys().filter(|name| is_disguised(name)).cloned().collect();
+    for name in disguised {
+        fields.remove(name);
     }
+    say_before(fields, &X_FORWARDED_FOR, &mut text);
     let _ = write!(text, "{}", call.remote);
     set(fields, X_FORWARDED_FOR, &text);
     if !fields.contains_key(X_FORWARDED_PROTO) {
@@ -109,9 +125,7 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
         set(fields, X_FORWARDED_HOST, call.authority);
     }
     text.clear();
-    if let Some(before) = fields.get(FORWARDED).and_then(|value| value.to_str().ok()) {
-        let _ = write!(text, "{before}, ");
-    }
+    say_before(fields, &FORWARDED, &mut text);
     // RFC 7239 section 6: IPv6 in brackets and quotes.
     let _ = match call.remote {
         IpAddr::V4(address) => write!(text, "for={address}"),
@@ -122,6 +136,13 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
         false => write!(text, ";host=\"{}\";proto=https", call.authority),
     };
     set(fields, FORWARDED, &text);
+}
+
+/// What others have written, all lines of it.
+fn say_before(fields: &HeaderMap, name: &HeaderName, text: &mut String) {
+    for before in fields.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+        let _ = write!(text, "{before}, ");
+    }
 }
 
 fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
@@ -148,7 +169,184 @@ fn via(version: Version) -> HeaderValue {
 
 /// Make the fields of an answer ours.
 pub fn response(fields: &mut HeaderMap) {
+    strip_nominated(fields);
     strip_hop_by_hop(fields);
     // It speaks of another authority (RFC 7838 section 2.1).
     fields.remove(ALT_SVC);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parts;
+    use super::*;
+    use crate::filter::tests::with_call;
+
+    /// What an upstream gets, name by name, of a request from 127.0.0.1, which may be a proxy that is trusted.
+    async fn passed(fields: &[(&str, &str)], trusted: bool) -> impl Fn(&str) -> Option<String> + use<> {
+        let mut parts = parts("/", fields);
+        strip_nominated(&mut parts.headers);
+        let passed = with_call(&parts, async |call| {
+            let client = if trusted { call.client } else { call.remote };
+            request(&Call { client, ..call }, true)
+        })
+        .await;
+        move |name| {
+            let values: Vec<&str> = passed
+                .get_all(name)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .collect();
+            (!values.is_empty()).then(|| values.join(" | "))
+        }
+    }
+
+    #[tokio::test]
+    async fn fields_between_neighbours() {
+        let of = passed(
+            &[
+                ("connection", "x-a, keep-alive,X-B "),
+                ("connection", "host, content-length, cookie, forwarded, x-forwarded-for"),
+                ("x-a", "1"),
+                ("x-b", "2"),
+                ("x-c", "3"),
+                ("keep-alive", "300"),
+                ("proxy-connection", "close"),
+                ("proxy-authorization", "Basic x"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("host", "front.example"),
+                ("content-length", "5"),
+                ("cookie", "a=b"),
+                ("via", "1.0 before"),
+            ],
+            false,
+        )
+        .await;
+        for name in ["x-a", "x-b", "keep-alive", "proxy-connection", "proxy-authorization"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        for name in ["upgrade", "expect", "host", "connection"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        let kept = [
+            ("x-c", "3"),
+            ("content-length", "5"),
+            ("cookie", "a=b"),
+            ("via", "1.0 before | 1.1 velocity"),
+        ];
+        for (name, value) in kept {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(of("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn what_is_added_here_cannot_be_nominated_away() {
+        let mut parts = parts("/", &[("connection", "x-identity"), ("x-identity", "forged")]);
+        strip_nominated(&mut parts.headers);
+        parts.headers.insert("x-identity", HeaderValue::from_static("ours"));
+        let passed = with_call(&parts, async |call| request(&call, true)).await;
+        assert_eq!(passed["x-identity"], "ours");
+    }
+
+    #[tokio::test]
+    async fn a_coding_overrides_a_length() {
+        let of = passed(&[("content-length", "5"), ("transfer-encoding", "chunked")], false).await;
+        assert_eq!((of("content-length"), of("transfer-encoding")), (None, None));
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.insert(ALT_SVC, HeaderValue::from_static("clear"));
+        response(&mut fields);
+        assert!(fields.is_empty());
+    }
+
+    #[tokio::test]
+    async fn trailers_are_welcome_if_they_were() {
+        for (te, passed_on) in [
+            ("trailers", true),
+            ("gzip;q=0.5, Trailers", true),
+            ("gzip", false),
+            ("", false),
+        ] {
+            let of = passed(&[("te", te)], false).await;
+            let expected = passed_on.then(|| "trailers".to_owned());
+            assert_eq!(of("te"), expected, "{te}");
+            assert_eq!(of("connection"), expected.map(|_| "te".to_owned()), "{te}");
+        }
+    }
+
+    #[tokio::test]
+    async fn crumbs_of_cookies() {
+        let of = passed(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")], false).await;
+        assert_eq!(of("cookie").as_deref(), Some("a=1; b=2; c=3; d=4"));
+    }
+
+    const BEFORE: [(&str, &str); 8] = [
+        ("x-forwarded-for", "192.0.2.9"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-host", "shop.example"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "for=192.0.2.9"),
+        ("forwarded", "for=192.0.2.1;proto=http"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_proto", "6.6.6.6"),
+    ];
+
+    #[tokio::test]
+    async fn strangers_are_not_believed() {
+        let of = passed(&BEFORE, false).await;
+        let expected = [
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-host", "host.example"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=127.0.0.1;host=host.example;proto=https"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn proxies_that_are_trusted_are_added_to() {
+        let of = passed(&BEFORE, true).await;
+        let expected = [
+            ("x-forwarded-for", "192.0.2.9, 192.0.2.1, 127.0.0.1"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-proto", "http"),
+            (
+                "forwarded",
+                "for=192.0.2.9, for=192.0.2.1;proto=http, for=127.0.0.1;host=host.example;proto=https",
+            ),
+        ];
+        for (name, value) in expected {
+            assert_eq!(of(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn addresses_and_ports_are_quoted() {
+        let parts = parts("/", &[]);
+        let passed = with_call(&parts, async |call| {
+            let remote = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+            let authority = "host.example:4433";
+            request(
+                &Call {
+                    remote,
+                    client: remote,
+                    authority,
+                    ..call
+                },
+                false,
+            )
+        })
+        .await;
+        assert_eq!(
+            passed[FORWARDED],
+            "for=\"[::1]\";host=\"host.example:4433\";proto=https"
+        );
+        assert_eq!(passed[X_FORWARDED_FOR], "::1");
+    }
 }

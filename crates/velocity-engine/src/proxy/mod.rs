@@ -12,9 +12,12 @@ mod h1;
 mod health;
 mod pool;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -32,6 +35,7 @@ use self::answer::{Multiplexed, Single};
 use self::balance::Balance;
 use self::connect::{Connection, Shared};
 use self::failure::{Failure, Reached};
+pub use self::fields::strip_nominated;
 use self::health::Checks;
 use self::pool::Key;
 use self::retry::{Budget, Payload};
@@ -116,9 +120,9 @@ impl Known {
         self
     }
 
-    /// Name and value of the counters of every upstream.
-    pub fn counters(&self) -> Vec<(String, u64)> {
-        let mut all = Vec::new();
+    /// Name and value of the counters of every upstream, whichever proxies have it.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
         for upstream in self.present.values().flat_map(|proxy| &proxy.upstreams) {
             let counters = &upstream.counters;
             let named = [
@@ -128,7 +132,9 @@ impl Known {
                 ("upstream_ejections", &counters.ejections),
                 ("upstream_connections", &counters.connections),
             ];
-            all.extend(named.map(|(name, counter)| (format!("{name}:{}", upstream.url), counter.load(Relaxed))));
+            for (name, counter) in named {
+                *all.entry(format!("{name}:{}", upstream.url)).or_default() += counter.load(Relaxed);
+            }
         }
         all
     }
@@ -168,7 +174,7 @@ impl Proxy {
         };
         let mut payload = match Payload::new(method, body, &self.plan.retries).await {
             Ok(payload) => payload,
-            Err(_) => return plain(StatusCode::BAD_REQUEST, "the body of the request broke off\n"),
+            Err(error) => return refusal(&Failure::upload(error.kind())),
         };
         let mut tried = Vec::new();
         let mut attempts = 0;
@@ -201,6 +207,7 @@ impl Proxy {
                     }
                     return response;
                 }
+                Err(failure) if failure.is_clients() => return refusal(&failure),
                 Err(failure) => {
                     upstream.failed();
                     let again = left && payload.allows(method, failure.reached) && self.budget.spend();
@@ -238,8 +245,9 @@ impl Proxy {
         let mut connect = None;
         let idle = Duration::from_millis(self.plan.timeouts.idle_ms);
         // A connection that was there may have been closed by now, a new one not: at most a second round.
+        let mut stale = false;
         let mut response = loop {
-            let (connection, place) = match held(&key) {
+            let (connection, place) = match held(&key).filter(|_| !stale) {
                 Some(held) => held,
                 None => {
                     let made = self.connect(upstream, &key).await?;
@@ -252,26 +260,39 @@ impl Proxy {
                     let fresh = !connection.used;
                     let request = self.request(call, upstream, payload, true, upgrade)?;
                     match self.single(connection, request, payload).await {
+                        Ok((head, _)) if head.status() == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
+                            return Err(switched_unasked());
+                        }
                         Ok((head, connection)) => {
                             break self.answered(head, connection, key, upstream, idle, busy).await;
                         }
-                        Err(failure) if failure.reached == Reached::Nobody && !fresh && payload.is_there() => {}
+                        Err(failure) if failure.reached == Reached::Nobody && !fresh && payload.is_there() => {
+                            stale = true;
+                        }
                         // The upstream closed it while the request was on its way (RFC 9112 section 9.3.1).
                         Err(failure)
                             if !fresh
                                 && failure.kind == "reset"
-                                && payload.allows(&call.parts.method, failure.reached) => {}
+                                && payload.allows(&call.parts.method, failure.reached) =>
+                        {
+                            stale = true;
+                        }
                         Err(failure) => return Err(failure),
                     }
                 }
                 Connection::Many(shared) => {
                     let request = self.request(call, upstream, payload, false, None)?;
                     let (head, body) = self.many(shared, request, payload).await?.into_parts();
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        return Err(switched_unasked());
+                    }
                     let body = Multiplexed { body, _place: place }.into_body(idle, busy);
                     break Response::from_parts(head, body);
                 }
             }
         };
+        // Each hop has its own version (RFC 9110 section 2.5), and hyper takes none that is not its own.
+        *response.version_mut() = Version::default();
         fields::response(response.headers_mut());
         if let (Some(protocol), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
             response.headers_mut().insert(UPGRADE, protocol.clone());
@@ -386,9 +407,12 @@ impl Proxy {
         payload: &mut Payload,
     ) -> Result<(http::Response<hyper::body::Incoming>, h1::Connection), Failure> {
         let (request, activity) = Upload::watch(request);
-        match self.within(activity, connection.send(request)).await? {
+        match self.within(&activity, connection.send(request)).await? {
             Ok(answered) => Ok(answered),
             Err((failure, request)) => {
+                if let Some(error) = activity.broken() {
+                    return Err(Failure::upload(error));
+                }
                 if let Some(request) = request {
                     payload.put_back(request.into_body());
                 }
@@ -405,9 +429,12 @@ impl Proxy {
     ) -> Result<http::Response<Body>, Failure> {
         let (request, activity) = Upload::watch(request);
         match shared {
-            Shared::H2(mut sender) => match self.within(activity, sender.try_send_request(request)).await? {
+            Shared::H2(mut sender) => match self.within(&activity, sender.try_send_request(request)).await? {
                 Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(std::io::Error::other)))),
                 Err(mut error) => {
+                    if let Some(error) = activity.broken() {
+                        return Err(Failure::upload(error));
+                    }
                     let back = error.take_message();
                     let reached = if back.is_some() {
                         Reached::Nobody
@@ -420,15 +447,18 @@ impl Proxy {
                     Err(Failure::exchange(reached, error.error()))
                 }
             },
-            Shared::H3(connection) => match self.within(activity, connection.send(request)).await? {
+            Shared::H3(connection) => match self.within(&activity, connection.send(request)).await? {
                 Ok(response) => Ok(response),
-                Err(error) => Err(Failure::new(Reached::Perhaps, "reset", failure::chain(&error))),
+                Err(error) => Err(match activity.broken() {
+                    Some(error) => Failure::upload(error),
+                    None => Failure::new(Reached::Perhaps, "reset", failure::chain(&error)),
+                }),
             },
         }
     }
 
     /// The head of an answer has to come within its time, counted from the last byte of the request.
-    async fn within<T>(&self, activity: upload::Activity, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn within<T>(&self, activity: &upload::Activity, answer: impl Future<Output = T>) -> Result<T, Failure> {
         let limit = Duration::from_millis(self.plan.timeouts.response_ms);
         let mut answer = std::pin::pin!(answer);
         loop {
@@ -437,6 +467,9 @@ impl Proxy {
                 return Ok(answered);
             }
             if activity.last() + limit <= Instant::now() {
+                if activity.waits() {
+                    return Err(Failure::waited());
+                }
                 let reason = format!("no answer within {} ms", self.plan.timeouts.response_ms);
                 return Err(Failure::timeout(Reached::Perhaps, reason));
             }
@@ -475,6 +508,14 @@ fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
         return Some((Connection::H1(connection), Arc::default()));
     }
     pool::take_shared(key).map(|(shared, place)| (Connection::Many(shared), place))
+}
+
+fn switched_unasked() -> Failure {
+    Failure::new(
+        Reached::Perhaps,
+        "protocol",
+        "it switched protocols, which nobody had asked for",
+    )
 }
 
 /// What a request over HTTP/1.1 wants to switch to, if it says so as RFC 9110 section 7.8 has it.
@@ -536,6 +577,18 @@ fn report(call: &Call<'_>, upstream: &Upstream, failure: &Failure, attempt: u32,
         fields.push(("hint", failure.hint.as_str().into()));
     }
     log::record(level, "velocity::proxy", "upstream_failed", "", &fields);
+}
+
+/// The client is told what it did.
+fn refusal(failure: &Failure) -> Response {
+    plain(
+        failure.status,
+        match failure.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the request is too large\n",
+            StatusCode::REQUEST_TIMEOUT => "the rest of the request did not come in time\n",
+            _ => "the body of the request broke off\n",
+        },
+    )
 }
 
 /// 502 or 504. What exactly went wrong is for the log, not for strangers.

@@ -107,3 +107,60 @@ impl Budget {
             .is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retries(attempts: u32, body_bytes: u64) -> plan::Retries {
+        let plan = serde_json::json!({"attempts": attempts, "statuses": [], "body_bytes": body_bytes});
+        serde_json::from_value(plan).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_may_be_sent_again() {
+        let body = || Body::from("content");
+        for (method, body, attempts, bytes, untouched, perhaps) in [
+            (Method::GET, Body::Empty, 0, 0, true, true),
+            (Method::POST, Body::Empty, 1, 10, true, false),
+            (Method::PUT, body(), 1, 10, true, true),
+            (Method::PUT, body(), 1, 6, true, false),
+            (Method::PUT, body(), 0, 10, true, false),
+            (Method::POST, body(), 1, 10, true, false),
+            (Method::PATCH, body(), 1, 10, true, false),
+        ] {
+            let mut payload = Payload::new(&method, body, &retries(attempts, bytes)).await.unwrap();
+            assert_eq!(payload.allows(&method, Reached::Nobody), untouched, "{method}");
+            let sent = payload.take();
+            assert_eq!(payload.allows(&method, Reached::Perhaps), perhaps, "{method}");
+            // What comes back untouched can be sent whatever it is.
+            payload.put_back(sent);
+            assert!(payload.allows(&method, Reached::Nobody), "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_gone_is_not_sent_again() {
+        let mut payload = Payload::new(&Method::POST, Body::from("content"), &retries(2, 100))
+            .await
+            .unwrap();
+        assert_eq!(payload.take().len(), Some(7));
+        assert!(!payload.allows(&Method::POST, Reached::Nobody));
+        assert!(!payload.is_there() && !payload.is_whole());
+    }
+
+    #[test]
+    fn the_budget_is_a_fifth() {
+        let budget = Budget::default();
+        let spent = |times: usize| (0..times).filter(|_| budget.spend()).count();
+        assert_eq!(spent(100), 20);
+        for _ in 0..50 {
+            budget.earn();
+        }
+        assert_eq!(spent(100), 10);
+        for _ in 0..100_000 {
+            budget.earn();
+        }
+        assert_eq!(spent(100), 20, "savings end somewhere");
+    }
+}

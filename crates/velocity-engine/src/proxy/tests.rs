@@ -1,0 +1,93 @@
+//! Paths, and what the tests beside the code have in common.
+
+use super::*;
+use crate::filter::tests::with_call;
+
+/// The head of a request over HTTP/1.1.
+pub fn parts(uri: &str, fields: &[(&str, &str)]) -> http::request::Parts {
+    let mut request = Request::builder().uri(uri);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+fn plan(weights: &[(u32, bool)], strip_prefix: &str) -> plan::Proxy {
+    let upstream = |(place, (weight, backup)): (usize, &(u32, bool))| serde_json::json!({"url": format!("http://127.0.0.{place}:80"), "weight": weight, "backup": backup});
+    let upstreams: Vec<_> = weights.iter().enumerate().map(upstream).collect();
+    serde_json::from_value(serde_json::json!({
+        "upstreams": upstreams,
+        "balance": {"by": "round_robin", "name": null},
+        "preserve_host": false,
+        "strip_prefix": strip_prefix,
+        "streaming": true,
+        "retries": {"attempts": 0, "statuses": [], "body_bytes": 0},
+        "timeouts": {"connect_ms": 1000, "response_ms": 1000, "idle_ms": 1000},
+        "tls": {"ca_file": null, "server_name": null, "insecure": false, "certificate": null},
+        "health": null,
+        "ejection": {"failures": 3, "for_ms": 1000},
+    }))
+    .unwrap()
+}
+
+/// Upstreams of these weights, some of them backups.
+pub fn upstreams(weights: &[(u32, bool)]) -> Vec<Arc<Upstream>> {
+    Proxy::new(&plan(weights, "")).unwrap().upstreams
+}
+
+#[tokio::test]
+async fn prefixes_are_cut_off_whole() {
+    for (prefix, asked, path) in [
+        ("", "/api/a", "/api/a"),
+        ("/api", "/api", "/"),
+        ("/api", "/api/", "/"),
+        ("/api", "/api/a?b=/api", "/a?b=/api"),
+        ("/api", "/api?a=b", "/?a=b"),
+        ("/api", "/apis/a", "/apis/a"),
+        ("/api", "/a", "/a"),
+        ("/api", "/api//a", "//a"),
+        ("/api", "/api/%2e%2e/a", "/%2e%2e/a"),
+    ] {
+        let proxy = Proxy::new(&plan(&[(1, false)], prefix)).unwrap();
+        let cut = with_call(&parts(asked, &[]), async |call| proxy.path(&call)).await;
+        assert_eq!(cut.unwrap().as_str(), path, "{prefix} {asked}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_websocket() {
+    for (fields, asked) in [
+        (&[("connection", "Upgrade"), ("upgrade", "WebSocket")][..], true),
+        (&[("connection", "keep-alive, upgrade"), ("upgrade", "websocket")], true),
+        (&[("connection", "upgrade"), ("upgrade", "h2c")], false),
+        (&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], false),
+        (&[("connection", "close"), ("upgrade", "websocket")], false),
+        (&[("upgrade", "websocket")], false),
+        (&[("connection", "upgrade")], false),
+    ] {
+        let found = with_call(&parts("/", fields), async |call| upgrade_of(&call).is_some()).await;
+        assert_eq!(found, asked, "{fields:?}");
+    }
+}
+
+#[test]
+fn whoever_fails_often_enough_is_left_alone() {
+    let all = upstreams(&[(1, false)]);
+    for (failed, available) in [
+        (true, true),
+        (true, true),
+        (false, true),
+        (true, true),
+        (true, true),
+        (true, false),
+    ] {
+        match failed {
+            true => all[0].failed(),
+            false => all[0].succeeded(),
+        }
+        assert_eq!(all[0].is_available(), available);
+    }
+    all[0].checked(true);
+    assert!(all[0].is_available(), "a check says that it is well");
+    assert_eq!(all[0].counters.ejections.load(Relaxed), 1);
+}
