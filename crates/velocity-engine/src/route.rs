@@ -39,7 +39,8 @@ pub struct Own {
 
 impl Route {
     pub fn new(plan: &plan::Route, filters: &[Arc<Filter>], templates: &mut Templates) -> Result<Self> {
-        let handler = Handler::new(&plan.handler, &plan.name, templates)?;
+        let handler = Handler::new(&plan.handler, &plan.name, templates)
+            .map_err(|error| error.detail("place", plan.name.as_str()))?;
         let mut chain = Vec::with_capacity(plan.filters.len());
         for &place in &plan.filters {
             let filter = filters.get(place).ok_or_else(|| {

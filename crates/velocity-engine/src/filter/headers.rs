@@ -136,7 +136,9 @@ impl Operation {
 }
 
 fn field(name: &str) -> Result<HeaderName> {
-    let invalid = |reason: &str| Error::config("HEADER_INVALID", format!("the header field {name:?} {reason}"));
+    let invalid = |reason: &str| {
+        Error::config("HEADER_INVALID", format!("the header field {name:?} {reason}")).detail("text", name)
+    };
     let name = HeaderName::try_from(name).map_err(|_| invalid("is not a name"))?;
     match OURS.contains(&name) {
         true => Err(invalid("is the server's own").hint("it says where a message ends")),
@@ -148,10 +150,9 @@ fn value(name: &str, text: &str, place: &str, templates: &mut Templates) -> Resu
     match Text::new(text, &format!("{place}.{name}"), templates)? {
         Text::Constant(text) => match HeaderValue::from_str(&text) {
             Ok(value) => Ok(Value::Constant(value)),
-            Err(_) => Err(Error::config(
-                "HEADER_INVALID",
-                format!("{text:?} cannot be the value of {name}"),
-            )),
+            Err(_) => Err(
+                Error::config("HEADER_INVALID", format!("{text:?} cannot be the value of {name}")).detail("text", text),
+            ),
         },
         open => Ok(Value::Open(open)),
     }

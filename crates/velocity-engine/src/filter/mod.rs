@@ -83,6 +83,14 @@ impl Filter {
         })
     }
 
+    /// Everything that is wrong with one. Broken templates are left with `templates`.
+    pub fn problems(plan: &plan::Filter, place: usize, templates: &mut Templates) -> Vec<Error> {
+        match plan {
+            plan::Filter::Waf(plan) => Waf::problems(plan),
+            plan => Self::new(plan, place, templates).err().into_iter().collect(),
+        }
+    }
+
     /// Whether what it has learned is to outlive a reload that leaves its part of the Plan as it is.
     pub fn has_state(&self) -> bool {
         matches!(self, Filter::RateLimit(_) | Filter::BasicAuth(_) | Filter::Waf(_))

@@ -44,6 +44,15 @@ impl Router {
         })
     }
 
+    /// Whether a route can be matched at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Router::new`].
+    pub fn check(route: &plan::Route) -> Result<()> {
+        Table::new(std::slice::from_ref(route)).map(drop)
+    }
+
     /// The place of the site for a host name without port, in any case.
     pub fn site(&self, host: &str) -> Option<usize> {
         self.names.find(host)

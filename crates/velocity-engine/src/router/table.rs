@@ -75,6 +75,8 @@ impl Table {
                     "ROUTE_INVALID",
                     format!("{}: {:?} cannot be matched: {reason}", route.name, route.matches.value),
                 )
+                .detail("place", route.name.as_str())
+                .detail("text", route.matches.value.as_str())
             })?;
         }
         Ok(table)
