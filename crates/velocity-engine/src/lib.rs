@@ -19,7 +19,7 @@ pub mod net;
 pub mod plan;
 pub mod quic;
 mod route;
-mod router;
+pub mod router;
 pub mod service;
 pub mod session;
 pub mod shutdown;

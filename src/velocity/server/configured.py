@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,7 +110,11 @@ def run(request: Request, say: Callable[[str], None]) -> int:
     Raises:
         ConfigError, StartError: the server could not start; nothing is left behind.
     """
-    prepared = prepare(request)
+    from velocity.config.configuration import without_collection
+
+    with without_collection():
+        prepared = prepare(request)
+        gc.freeze()  # what there is now stays: no collection has to look at it
     from velocity.server import judge, supervisor
     from velocity.server.reload import Reloader, warn
     from velocity.telemetry import logs
