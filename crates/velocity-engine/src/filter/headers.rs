@@ -16,6 +16,8 @@ pub struct Headers {
     default: Vec<(HeaderName, Value)>,
     set: Vec<(HeaderName, Value)>,
     add: Vec<(HeaderName, Value)>,
+    /// It does the same to every message.
+    constant: bool,
 }
 
 enum Value {
@@ -42,12 +44,16 @@ impl Headers {
             let pair = |(name, text): &(String, String)| Ok((field(name)?, value(name, text, place, templates)?));
             pairs.iter().map(pair).collect()
         };
-        Ok(Self {
+        let mut headers = Self {
             default: pairs(&plan.default)?,
             set: pairs(&plan.set)?,
             add: pairs(&plan.add)?,
             remove: plan.remove.iter().map(|name| field(name)).collect::<Result<_>>()?,
-        })
+            constant: false,
+        };
+        let constant = headers.pairs().all(|(_, _, value)| matches!(value, Value::Constant(_)));
+        headers.constant = constant;
+        Ok(headers)
     }
 
     fn pairs(&self) -> impl Iterator<Item = (Operation, &HeaderName, &Value)> {
@@ -64,7 +70,7 @@ impl Headers {
 
     /// Whether it does the same to every message.
     pub fn is_constant(&self) -> bool {
-        self.pairs().all(|(_, _, value)| matches!(value, Value::Constant(_)))
+        self.constant
     }
 
     /// Whether it has a say in one of these fields.

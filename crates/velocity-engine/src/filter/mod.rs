@@ -102,7 +102,7 @@ impl Filter {
             Filter::RateLimit(_) | Filter::Waf(_) | Filter::Cors(_) | Filter::IpAccess(_) | Filter::RequestSize(_) => {
                 true
             }
-            Filter::ResponseHeaders(headers) => headers.is_constant() && !headers.names_any_of(&COMMON),
+            Filter::ResponseHeaders(_) => true, // of those that do not depend on the request, [`Chain`] knows
             Filter::BasicAuth(auth) => auth.is_prompt(parts),
             Filter::RequestHeaders(_) | Filter::Compress(_) | Filter::EarlyHints(_) => false,
         }
@@ -146,7 +146,7 @@ const COMMON: [HeaderName; 3] = [http::header::DATE, http::header::SERVER, http:
 /// The filters of one route, in the order they see a request.
 pub struct Chain {
     filters: Vec<Arc<Filter>>,
-    /// What it does to an answer depends on nothing.
+    /// What it does to an answer depends on nothing, and leaves what every answer carries alone.
     constant: bool,
     cors: bool,
 }
@@ -154,7 +154,7 @@ pub struct Chain {
 impl Chain {
     pub fn new(filters: Vec<Arc<Filter>>) -> Self {
         let constant = filters.iter().all(|filter| match &**filter {
-            Filter::ResponseHeaders(headers) => headers.is_constant(),
+            Filter::ResponseHeaders(headers) => headers.is_constant() && !headers.names_any_of(&COMMON),
             Filter::Compress(_) => false,
             _ => true,
         });
