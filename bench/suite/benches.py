@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from suite import clients, trust
+from suite import clients, edge, trust
 from suite.clients import Numbers
 from suite.contestants import Raw
 from suite.material import LARGE, MEDIUM, SMALL
@@ -44,6 +44,7 @@ class Knobs:
         handshakes: one after the other, of each offer, in one turn.
         idle: connections kept open.
         starts: of the server in one turn.
+        reloads: under load, in one turn.
     """
 
     rounds: int = 5
@@ -51,9 +52,10 @@ class Knobs:
     handshakes: int = 300
     idle: int = 5000
     starts: int = 5
+    reloads: int = 200
 
 
-QUICK = Knobs(rounds=1, seconds=2.0, handshakes=60, idle=500, starts=2)
+QUICK = Knobs(rounds=1, seconds=2.0, handshakes=60, idle=500, starts=2, reloads=20)
 
 # The numbers of one turn, by the name of the series they belong to.
 Turn = dict[str, Numbers]
@@ -416,5 +418,42 @@ TRUST = (
     ),
 )  # fmt: skip
 
-SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3, "trust": TRUST}
+EDGE = (
+    Bench(
+        "edge-filters", f"1 KiB file behind a WAF, a rate limit and header fields, {CONNECTIONS} connections", "rps",
+        "requests/s", ("velocity",), edge.filters,
+        tuple(Goal(f"velocity {protocol} filtered", 0.7, f"velocity {protocol}") for protocol in ("h1", "h2", "h3")),
+    ),
+    Bench(
+        "edge-template", f"JSON from a template, beside the 1 KiB file, {CONNECTIONS} connections", "rps",
+        "requests/s", ("velocity",), edge.templates,
+        tuple(Goal(f"velocity {protocol} template", 0.7, f"velocity {protocol}") for protocol in ("h1", "h2", "h3")),
+    ),
+    Bench(
+        "edge-load", "10,000 hosts with 50,000 routes, from files to a snapshot", "seconds", "s",
+        ("velocity",), edge.load_time,
+        (Goal("velocity", 2.0),),
+        more_is_better=False,
+    ),
+    Bench(
+        "edge-match", "the route of a request, at 10,000 hosts", "ns", "ns",
+        ("velocity",), edge.matching,
+        (Goal("velocity 50,000 routes", 2.0, "velocity 10 routes"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "edge-reload", "99th percentile of latency under full load, with 10 reloads a second", "p99_us", "µs",
+        ("velocity",), edge.reloads,
+        (Goal("velocity reloaded", 2.0, "velocity still"),),
+        more_is_better=False,
+    ),
+    Bench(
+        "edge-hostile", "hostile bodies of 1 MiB, beside 512 KiB: the default rule that grows the most", "growth", "x",
+        ("velocity",), edge.hostile,
+        (Goal("velocity", 2.5),),
+        more_is_better=False,
+    ),
+)  # fmt: skip
+
+SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3, "trust": TRUST, "edge": EDGE}
 BENCHES = tuple(bench for suite in SUITES.values() for bench in suite)

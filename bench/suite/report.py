@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-TITLES = {"serve-and-fetch": "Serve and fetch", "http3": "HTTP/3"}
+TITLES = {"serve-and-fetch": "Serve and fetch", "http3": "HTTP/3", "edge": "Edge"}
 
 # What a unit of work costs, where a bench has one: the key of the numbers, and how it is written.
 COSTS = {
@@ -136,7 +136,7 @@ def _number(value: float) -> str:
 def _reached(goal: Mapping[str, Any]) -> str:
     if goal["reached"] is None:
         return "not measured"
-    return f"{goal['reached']:.2f} x" if " x " in goal["target"] else f"{goal['reached']:,.0f}"
+    return f"{goal['reached']:.2f} x" if " x " in goal["target"] else _number(goal["reached"])
 
 
 def _verdict(goal: Mapping[str, Any]) -> str:

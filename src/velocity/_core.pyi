@@ -6,6 +6,8 @@ module. Every call that may wait releases the GIL. Failures raise the tree of `v
 
 from typing import Any, Literal, TypeAlias, final
 
+from velocity.errors import VelocityError
+
 __version__: str
 """Version of the native core; equals the version of the Python package."""
 
@@ -50,6 +52,18 @@ def check(plan: str) -> None:
         velocity.errors.ConfigError: the Plan is not valid, or what it says cannot be: `TEMPLATE_INVALID`,
             `TEMPLATE_MISSING`, `WAF_RULE_INVALID`, `ROUTE_INVALID`, `HEADER_INVALID`, `NETWORK_INVALID` and others.
         velocity.errors.StartError: a certificate, folder or file that it names cannot be read.
+    """
+
+def problems(plan: str) -> list[VelocityError]:
+    """Everything that is wrong with a Plan, as far as that can be told without its certificates.
+
+    Args:
+        plan: canonical JSON as `velocity.config.Plan.to_json()` writes it.
+
+    Returns:
+        The errors that `check` would raise one by one. Their `details` say where: `place` is the name of a route or
+        `filters[N]`, `text` what cannot be (and `offset`, in characters, from where on), `file` what cannot be read,
+        or with `line` and `column` what is broken; `reason` is the message without the place.
     """
 
 def certificate_facts(chain_file: str) -> dict[str, Any]:

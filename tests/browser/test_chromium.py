@@ -1,7 +1,6 @@
 """Debian's Chromium opens the example site: straight over HTTP/3, and led there by `Alt-Svc`.
 
-Chromium is driven through its DevTools protocol, a WebSocket that it opens on a loopback port, because its
-answer about the protocol of a page is only there after scripts have run and the network is quiet.
+Its answer about the protocol of a page is only there after scripts have run and the network is quiet.
 """
 
 from __future__ import annotations

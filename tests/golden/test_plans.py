@@ -63,7 +63,8 @@ def test_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     if plan is not None:
         assert code == 0
         assert said == ""
-        assert plan == json.dumps(json.loads(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert plan == Plan.model_validate_json(plan).to_json()
+        assert plan == json.dumps(json.loads(plan), separators=(",", ":"), ensure_ascii=False)
         found = json.dumps(json.loads(plan), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
         kind, other = "plan.json", "error.txt"
     else:

@@ -2,89 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.configured import BASE, serving, write
 from support.server import VELOCITY, environment, velocity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-class Configured:
-    """`velocity serve` with configuration files, in a folder of its own."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.folder = folder
-        self.lines: list[str] = []
-        self._news = threading.Condition()
-        self.process = subprocess.Popen(
-            [VELOCITY, "serve", *flags],
-            cwd=folder,
-            env=environment({"XDG_CACHE_HOME": str(folder / "cache")}),
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        found = re.search(r"https://localhost:(\d+)/", self.said("https://localhost:"))
-        assert found
-        self.url = f"https://localhost:{found[1]}"
-        self.said("fetch it")
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with contextlib.closing(self.process.stderr) as stream:
-            for line in stream:
-                with self._news:
-                    self.lines.append(line)
-                    self._news.notify_all()
-
-    def said(self, text: str, seconds: float = 10) -> str:
-        """The next line with a text; what stands before it is forgotten."""
-        end = time.monotonic() + seconds
-        with self._news:
-            while True:
-                for number, line in enumerate(self.lines):
-                    if text in line:
-                        del self.lines[: number + 1]
-                        return line
-                left = end - time.monotonic()
-                assert left > 0, f"{text!r} was not said: {self.lines}"
-                self._news.wait(left)
-
-    def get(self, path: str = "/") -> tuple[int, str]:
-        done = velocity("client", "get", f"{self.url}{path}", "--insecure")
-        return done.returncode, done.stdout.decode()
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            assert self.process.wait(10) == 0
-        finally:
-            self.process.kill()
-            self._reader.join(5)
-
-
-def write(folder: Path, text: str, name: str = "serve.simple.yaml") -> None:
-    """As editors do: a new file takes the place of the old."""
-    new = folder / f".{name}.new"
-    new.write_text(text)
-    new.replace(folder / name)
-
-
-BASE = "server: {listen: '127.0.0.1:0', tls: {self_signed: true}}\ntelemetry: {structured_logs: false}\n"
 
 
 @pytest.fixture
@@ -93,15 +23,6 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.html").write_text(name)
     return tmp_path
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *flags: str) -> Iterator[Configured]:
-    running = Configured(folder, *flags)
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 def test_what_is_saved_is_served(folder: Path) -> None:

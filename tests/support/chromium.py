@@ -64,13 +64,12 @@ class Page:
             "value"
         )
 
-    def open(self, url: str) -> None:
-        """Go to a URL and wait until its script has said which protocol it came over."""
+    def open(self, url: str, ready: str = "document.documentElement.dataset.protocol") -> None:
+        """Go to a URL and wait until an expression is true there: that the example's script has said its protocol."""
         went = self.call("Page.navigate", url=url)
         assert not went.get("errorText"), went
         deadline = time.monotonic() + 20
-        ready = f"location.href === {json.dumps(url)} && document.documentElement.dataset.protocol"
-        while not self.evaluate(ready):
+        while not self.evaluate(f"location.href === {json.dumps(url)} && {ready}"):
             assert time.monotonic() < deadline, f"{url} did not finish loading"
             time.sleep(0.05)
 

@@ -2,9 +2,21 @@
 
 from suite.contestants.base import Contestant, Setup, Unavailable
 from suite.contestants.caddy import Caddy
+from suite.contestants.configured import Configured
 from suite.contestants.nginx import Nginx
 from suite.contestants.raw import Raw, RawQuinn
 from suite.contestants.uvicorn import Uvicorn
 from suite.contestants.velocity import Velocity
 
-__all__ = ["Caddy", "Contestant", "Nginx", "Raw", "RawQuinn", "Setup", "Unavailable", "Uvicorn", "Velocity"]
+__all__ = [
+    "Caddy",
+    "Configured",
+    "Contestant",
+    "Nginx",
+    "Raw",
+    "RawQuinn",
+    "Setup",
+    "Unavailable",
+    "Uvicorn",
+    "Velocity",
+]

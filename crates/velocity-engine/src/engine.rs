@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::net::bind::Sockets;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::{self, Phase, Trigger};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::worker::{Shared, Worker};
 
 /// More workers than this would not fit the first byte of a connection ID.
@@ -135,6 +135,11 @@ impl Engine {
 /// Whatever [`Engine::start`] would say of certificates, folders, templates and patterns.
 pub fn check(plan: &Plan) -> Result<()> {
     Snapshot::new(plan, None).map(drop)
+}
+
+/// Everything that is wrong with a Plan, its certificates aside: see [`snapshot::problems`].
+pub fn problems(plan: &Plan) -> Vec<Error> {
+    snapshot::problems(plan)
 }
 
 impl Drop for Engine {

@@ -20,7 +20,7 @@ pub mod plan;
 mod proxy;
 pub mod quic;
 mod route;
-mod router;
+pub mod router;
 pub mod service;
 pub mod session;
 pub mod shutdown;

@@ -47,7 +47,8 @@ impl Route {
         templates: &mut Templates,
         proxies: &mut Known,
     ) -> Result<Self> {
-        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies)?;
+        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies)
+            .map_err(|error| error.detail("place", plan.name.as_str()))?;
         let mut chain = Vec::with_capacity(plan.filters.len());
         for &place in &plan.filters {
             let filter = filters.get(place).ok_or_else(|| {

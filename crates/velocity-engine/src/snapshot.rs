@@ -3,6 +3,7 @@
 //! A snapshot is immutable. A reload builds a whole new one beside it and swaps; whoever holds the
 //! old one finishes with it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use velocity_tls::client_auth::ClientAuth;
@@ -11,7 +12,7 @@ use velocity_tls::{Certificates, ServerTls, TlsError, certificate};
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Proxies};
-use crate::handler::{ErrorPages, Templates};
+use crate::handler::{ErrorPages, Handler, Templates};
 use crate::plan::{self, ClientAuthMode, Limits, Plan};
 use crate::proxy::Known;
 use crate::route::{Route, Site};
@@ -72,6 +73,41 @@ impl Snapshot {
     }
 }
 
+/// Everything that is wrong with a Plan, as far as that can be told without its certificates.
+///
+/// The details of an error say where: `place` is the name of a route or `filters[N]`, `text` what cannot be, `file` what
+/// cannot be read, or has the `line` and `column`.
+pub fn problems(plan: &Plan) -> Vec<Error> {
+    let mut templates = match Templates::inspect(plan.templates.as_deref()) {
+        Ok(templates) => templates,
+        Err(error) => return vec![error],
+    };
+    let mut found = templates.take_failures();
+    for (place, filter) in plan.filters.iter().enumerate() {
+        let mut errors = Filter::problems(filter, place, &mut templates);
+        errors.extend(templates.take_failures());
+        found.extend(
+            errors
+                .into_iter()
+                .map(|error| error.detail("place", format!("filters[{place}]"))),
+        );
+    }
+    let mut upstreams = Known::default();
+    // A route of many sites is the same at each.
+    let mut seen = HashSet::new();
+    let routes = plan.sites.iter().flat_map(|site| &site.routes);
+    for route in routes.filter(|route| seen.insert(route.name.as_str())) {
+        found.extend(Router::check(route).err());
+        let broken = Handler::new(&route.handler, &route.name, &mut templates, &mut upstreams).err();
+        let errors = broken.into_iter().chain(templates.take_failures());
+        found.extend(errors.map(|error| error.detail("place", route.name.as_str())));
+    }
+    let pages = plan.sites.iter().flat_map(|site| &site.error_pages);
+    found.extend(pages.filter_map(|page| ErrorPages::new(std::slice::from_ref(page)).err()));
+    found.extend(Proxies::new(&plan.trusted_proxies).err());
+    found
+}
+
 /// Every filter of a Plan, those with a state from the snapshot before where they are equal. Two equal filters of one
 /// Plan are two.
 fn filters(
@@ -91,7 +127,10 @@ fn filters(
     let filter = |(place, plan): (usize, &plan::Filter)| {
         let filter = match known.iter().position(|(known, _)| known == plan) {
             Some(at) => known.remove(at).1.clone(),
-            None => Arc::new(Filter::new(plan, place, templates)?),
+            None => {
+                let place_of = |error: Error| error.detail("place", format!("filters[{place}]"));
+                Arc::new(Filter::new(plan, place, templates).map_err(place_of)?)
+            }
         };
         Ok((plan.clone(), filter))
     };

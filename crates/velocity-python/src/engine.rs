@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use velocity_engine::{Error, Plan};
@@ -55,6 +56,18 @@ impl Engine {
 pub fn check(py: Python<'_>, plan: &str) -> PyResult<()> {
     let checked = py.detach(|| velocity_engine::engine::check(&Plan::from_json(plan)?));
     Ok(checked.map_err(CoreError)?)
+}
+
+#[pyfunction]
+pub fn problems(py: Python<'_>, plan: &str) -> Vec<Py<PyBaseException>> {
+    let found = py.detach(|| match Plan::from_json(plan) {
+        Ok(plan) => velocity_engine::engine::problems(&plan),
+        Err(error) => vec![error],
+    });
+    found
+        .into_iter()
+        .map(|error| PyErr::from(CoreError(error)).into_value(py))
+        .collect()
 }
 
 #[pyfunction]

@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use super::client::{Connection, Response, can_verify_hybrid, parse_fallback, verify_classical};
     #[pymodule_export]
-    use super::engine::{Engine, certificate_facts, check};
+    use super::engine::{Engine, certificate_facts, check, problems};
     #[pymodule_export]
     use super::logging::{configure_logging, flush_logs, log};
 

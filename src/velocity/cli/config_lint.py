@@ -32,9 +32,10 @@ def lint(
 
     Exits with 1 if there is an error; warnings alone are none.
     """
-    from velocity.config.lint import lint as judge
+    from velocity.config.lint import lint as find
+    from velocity.server import judge
 
-    problems = judge(files, look=look)
+    problems = find(files, look=look, judge=judge.problems)
     errors = sum(one.severity == "error" for one in problems)
     if as_json:
         print(json.dumps({"ok": not errors, "problems": [one.to_json() for one in problems]}, indent=2))

@@ -173,10 +173,10 @@ def _one_form(value: Any) -> Any:
     value = _from_match(value) if "match" in value or "action" in value else dict(value)
     kind = value.get("kind")
     if kind is None:
-        found = sorted(SHORT.keys() & value.keys())
+        found = [key for key in value if key in SHORT]
         if len(found) != 1:
             raise BadValueError(
-                "what should answer is not said" if not found else f"{' and '.join(found)} exclude each other",
+                "what should answer is not said" if not found else f"{' and '.join(sorted(found))} exclude each other",
                 f"set kind to one of {', '.join(KINDS)}",
             )
         kind, name = SHORT[found[0]]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from velocity.config.plan import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +53,7 @@ def effects(changes: list[Change]) -> list[str]:
 
 def _readable(one: Configuration) -> dict[str, Any]:
     """The Plan with sites by host, routes by name, and filters where they hold."""
-    pairs = one.certificates or ((Path("self-signed"), Path("self-signed")),)
-    certificates = tuple(Certificate(chain_file=chain, key_file=key) for chain, key in pairs)
-    plan: dict[str, Any] = json.loads(one.plan(certificates).to_json())
+    plan: dict[str, Any] = json.loads(one.draft().to_json())
     filters = plan.pop("filters")
     sites: dict[str, Any] = {}
     for site in plan["sites"]:

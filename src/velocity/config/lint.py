@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from velocity.config.configuration import Configuration, open_configuration
 from velocity.config.edge import EdgeConfig
@@ -13,9 +13,17 @@ from velocity.config.source import Given, load
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["kind_of", "lint", "open_one"]
+__all__ = ["Judge", "kind_of", "lint", "open_one"]
 
 Kind = Literal["simple", "edge"]
+
+
+class Judge(Protocol):
+    """`velocity.server.judge.problems`."""
+
+    def __call__(self, configuration: Configuration, *, look: bool) -> list[Problem]:
+        """What only the engine knows."""
+        ...
 
 
 def kind_of(path: Path) -> Kind:
@@ -43,12 +51,13 @@ def open_one(path: Path) -> Configuration:
     return open_configuration(path)
 
 
-def lint(files: list[Path], *, look: bool = True) -> list[Problem]:
+def lint(files: list[Path], *, look: bool = True, judge: Judge | None = None) -> list[Problem]:
     """Every error and warning of some files; a `serve.simple.yaml` and an `edge.yaml` are judged together.
 
     Args:
         files: of either kind.
         look: whether the files and folders that they name have to be there.
+        judge: finds what only the engine knows of a configuration, given the same `look`.
     """
     problems: list[Problem] = []
     kinds: list[tuple[Path, Kind]] = []
@@ -73,6 +82,9 @@ def lint(files: list[Path], *, look: bool = True) -> list[Problem]:
         problems += found.warnings
         if look:
             problems += found.missing()
+        if judge is not None:
+            said = {one.place for one in problems if one.severity == "error"}
+            problems += (one for one in judge(found, look=look) if one.place not in said)
     return sorted(
         problems, key=lambda one: (one.place.name, one.place.line, one.place.column) if one.place else ("", 0, 0)
     )

@@ -6,7 +6,6 @@ sides, and the golden tests hold both to the same JSON.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -505,5 +504,5 @@ class Plan(_Part):
     """Threads; None is one for each CPU this process may run on."""
 
     def to_json(self) -> str:
-        """The canonical form: sorted keys, no spaces, every key present."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """The canonical form: keys in the order of this file, no spaces, every key present."""
+        return self.model_dump_json()

@@ -36,6 +36,8 @@ _MAX_MS = 10 * 365 * 86_400_000
 _SIZE = re.compile(r"([0-9]{1,15})\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE)
 _MAX_BYTES = 1 << 50
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+/?")
+"""What most paths are, which needs no second look."""
 _PARAMETER = re.compile(r"\{(\*?)([A-Za-z_][A-Za-z0-9_]*)\}")
 
 MatchKind = Literal["exact", "prefix", "pattern"]
@@ -133,6 +135,8 @@ def parse_pattern(text: str) -> tuple[MatchKind | None, str]:
     Raises:
         BadValueError: not such a path.
     """
+    if _PLAIN_PATH.fullmatch(text):
+        return None, text
     path = parse_path(text)
     if path.endswith("/*"):
         path = path[:-2] or "/"

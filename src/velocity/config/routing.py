@@ -276,13 +276,13 @@ class _Compiler:
         outer: tuple[tuple[actions.Policies, KeyPath], ...] = (),
     ) -> _Entry:
         kind, path = route.path
-        spans = isinstance(route, actions.ProxyRoute | actions.FilesRoute)
+        spans = route.kind in ("proxy", "files")
         match = _match(kind or ("prefix" if spans else "exact"), _trimmed(path) if spans else path)
         handler: Handler
         extra: tuple[Applied, ...] = ()
         if isinstance(route, actions.JsonRoute):
             handler = Json(status=route.status, body=route.body)
-        elif isinstance(route, actions.TextRoute | actions.StaticRoute):
+        elif isinstance(route, (actions.TextRoute, actions.StaticRoute)):
             if "{{" in route.body:
                 self._warnings.append(
                     tree.warning(at, "{{ }} is sent as it is here", "templates are kind json and kind template")

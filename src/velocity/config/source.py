@@ -44,6 +44,11 @@ class Source:
         self.text = text
         self.kind: Kind = _KINDS.get(path.suffix.lower(), "yaml")
 
+    @functools.cached_property
+    def folder(self) -> Path:
+        """What the names in it are relative to."""
+        return self.path.absolute().parent
+
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
         """Where a value (or its key) stands, or the nearest thing around it that can be told."""
         for end in range(len(path), -1, -1):
@@ -112,9 +117,9 @@ class Tree:
     def folder(self, path: KeyPath) -> Path:
         """What relative file names at a path are relative to: the folder of the file, or the current one."""
         if len(self.sources) == 1 and not self.given:
-            return _folder(self.sources[0])
+            return self.sources[0].folder
         origin = self.origin(path)
-        return Path.cwd() if origin is None or isinstance(origin, Given) else _folder(origin[0])
+        return Path.cwd() if origin is None or isinstance(origin, Given) else origin[0].folder
 
     def problem(self, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> Problem:
         """An error at a place of the tree."""
@@ -177,10 +182,6 @@ class Tree:
         for path, found in other._origins.items():
             if path[: len(there)] == there and len(path) > len(there):
                 self._origins[here + path[len(there) :]] = found
-
-
-def _folder(source: Source) -> Path:
-    return source.path.absolute().parent
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Tree:

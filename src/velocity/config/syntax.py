@@ -374,6 +374,7 @@ _EXPLAINED = (
     ("did not find expected '-' indicator", "this is no item of the list before it", "indent it like its neighbours"),
     ("could not find expected ':'", "a key without a colon", "write key: value"),
     ("did not find expected ',' or", "a bracket that is not closed, or a comma that is missing", ""),
+    ("did not find expected node content", "a bracket that is not closed, or a value that is missing", ""),
     ("found unexpected end of stream", "the end of the file within a quoted text", "close the quote"),
     ("found character that cannot start any token", "a text that begins with this character", "quote it"),
     (

@@ -126,11 +126,12 @@ def parse_domain(text: str) -> str:
     """
     word = text.strip().removesuffix(".")
     address = word[1:-1] if word.startswith("[") and word.endswith("]") else word
-    try:
-        if "%" not in address:  # a zone means something on this machine only (RFC 4007 section 11)
-            return str(ipaddress.ip_address(address))
-    except ValueError:
-        pass
+    if ":" in address or address.rpartition(".")[2].isdigit():
+        try:
+            if "%" not in address:  # a zone means something on this machine only (RFC 4007 section 11)
+                return str(ipaddress.ip_address(address))
+        except ValueError:
+            pass
     try:
         name = word.encode("idna").decode("ascii").lower() if not word.isascii() else word.lower()
     except UnicodeError:

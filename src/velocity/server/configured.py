@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from velocity.errors import ConfigError
+from velocity.errors import ConfigError, VelocityError
 from velocity.server.launch import Launch, Runtime, announce, find_certificate
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from velocity.config.configuration import Configuration
+    from velocity.config.plan import Plan
     from velocity.config.source import Given
 
 __all__ = ["Prepared", "Request", "prepare", "run"]
@@ -36,6 +38,7 @@ class Prepared(NamedTuple):
 
     launch: Launch
     configuration: Configuration
+    plan: Plan
 
 
 def prepare(request: Request) -> Prepared:
@@ -91,7 +94,7 @@ def _prepare(request: Request) -> Prepared:
         root=_what(request),
         runtime=_runtime(request.runtime, configuration),
     )
-    return Prepared(launch, configuration)
+    return Prepared(launch, configuration, plan)
 
 
 def _what(request: Request) -> str:
@@ -117,8 +120,12 @@ def run(request: Request, say: Callable[[str], None]) -> int:
     Raises:
         ConfigError, StartError: the server could not start; nothing is left behind.
     """
-    prepared = prepare(request)
-    from velocity.server import supervisor
+    from velocity.config.configuration import without_collection
+
+    with without_collection():
+        prepared = prepare(request)
+        gc.freeze()  # what there is now stays: no collection has to look at it
+    from velocity.server import judge, supervisor
     from velocity.server.reload import Reloader, warn
     from velocity.telemetry import logs
 
@@ -126,9 +133,12 @@ def run(request: Request, say: Callable[[str], None]) -> int:
     logs.configure(launch.runtime.log_format, launch.runtime.verbosity)
     warn(prepared.configuration)
     reloader = Reloader(request, prepared)
-    return supervisor.serve(
-        launch.plan, launch.runtime.grace, lambda addresses: announce(launch, addresses, say), reloader
-    )
+    try:
+        return supervisor.serve(
+            launch.plan, launch.runtime.grace, lambda addresses: announce(launch, addresses, say), reloader
+        )
+    except VelocityError as error:
+        raise judge.located(prepared.configuration, error) from None
 
 
 def _runtime(given: Runtime, configuration: Configuration) -> Runtime:

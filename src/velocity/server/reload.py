@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from velocity.config.problems import InvalidConfigError, dotted
 from velocity.errors import VelocityError
-from velocity.server import configured, watch
+from velocity.server import configured, judge, watch
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ class Reloader:
     def __init__(self, request: configured.Request, prepared: configured.Prepared) -> None:
         self._request = request
         self._plan = prepared.launch.plan
+        self._listeners = prepared.plan.listeners
+        """Those that are bound: they stay."""
         self._certificates = watch.stamps(map(Path, prepared.launch.certificate_files))
         self._pinned = dict(prepared.configuration.tree.pinned)
         self._engine: _core.Engine | None = None
@@ -91,9 +92,15 @@ class Reloader:
         if plan == self._plan and certificates == self._certificates and not forced and not templates_too:
             logs.log("debug", "reload_unchanged", "nothing that matters has changed")
             return
-        plan, moved = _with_listeners_of(self._plan, plan)
-        engine.reload(plan)
-        self._plan, self._certificates = plan, certificates
+        moved = ""
+        if prepared.plan.listeners != self._listeners:
+            moved = ", ".join(f"{one.address} ({', '.join(one.alpn)})" for one in prepared.plan.listeners)
+            plan = prepared.plan.model_copy(update={"listeners": self._listeners}).to_json()
+        try:
+            engine.reload(plan)
+        except VelocityError as error:
+            raise judge.located(prepared.configuration, error) from None
+        self._plan, self._certificates = prepared.launch.plan, certificates
         warn(prepared.configuration)
         if moved:
             logs.log("warn", "listeners_kept", "addresses and protocols change with a restart only", wanted=moved)
@@ -114,20 +121,9 @@ def _given_name(tree: Tree, path: KeyPath) -> str:
     return given.name if given else "a flag"
 
 
-def _with_listeners_of(running: str, wanted: str) -> tuple[str, str]:
-    """The wanted Plan on the addresses that are bound, and the addresses that it would rather have."""
-    old: dict[str, Any] = json.loads(running)
-    new: dict[str, Any] = json.loads(wanted)
-    if old["listeners"] == new["listeners"]:
-        return wanted, ""
-    moved = ", ".join(f"{one['address']} ({', '.join(one['alpn'])})" for one in new["listeners"])
-    new["listeners"] = old["listeners"]
-    return json.dumps(new, sort_keys=True, separators=(",", ":"), ensure_ascii=False), moved
-
-
 def files_of(prepared: configured.Prepared) -> set[Path]:
     """Everything that a change of is a change of the configuration."""
-    launch, configuration = prepared
+    launch, configuration = prepared.launch, prepared.configuration
     found = {*configuration.files(), *map(Path, launch.certificate_files), *configuration.secrets()}
     if configuration.templates is not None:
         found |= watch.below(configuration.templates)

@@ -81,6 +81,7 @@ def test_lint_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_lint_judges_both_files_together(capsys: pytest.CaptureFixture[str]) -> None:
     Path("serve.simple.yaml").write_text("content: {routes: [{path: /x, template: x.html}]}\n")
     Path("edge.yaml").write_text("templates_dir: .\n")
+    Path("x.html").write_text("x")
     assert run(["config", "lint", "serve.simple.yaml"]) == 1
     assert run(["config", "lint", "serve.simple.yaml", "edge.yaml"]) == 0, capsys.readouterr().out
 

@@ -13,10 +13,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from velocity import _core
 from velocity.config.configuration import Configuration, open_configuration
 from velocity.config.plan import Certificate, Plan
 from velocity.config.problems import InvalidConfigError
 from velocity.config.source import Given
+from velocity.server import judge as engine_judge
 
 GOLDEN = Path(__file__).parents[2] / "golden/configs"
 PAIR = (Certificate(chain_file=Path("/chain.pem"), key_file=Path("/key.pem")),)
@@ -75,6 +77,9 @@ ODD: st.SearchStrategy[Any] = st.one_of(
             "secure",
             "GET",
             "${PORT}",
+            "{{ a }}",
+            "{{ a",
+            "(",
         ]
     ),
     st.text(max_size=5),
@@ -148,6 +153,30 @@ def test_anything_simple(tree: Any) -> None:
 @settings(max_examples=300, deadline=None)
 def test_anything_likely(simple: Any, edge: Any) -> None:
     judge(json.dumps(simple).encode(), None if edge is None else yaml.safe_dump(edge).encode())
+
+
+ENGINES = {"TEMPLATE_INVALID", "WAF_RULE_INVALID", "ROUTE_INVALID", "HEADER_INVALID", "NOT_SUPPORTED"}
+"""What only the engine can tell; everything else is refused before it, files and folders aside."""
+FILES = {"ROOT_UNREADABLE", "FILE_UNREADABLE", "TEMPLATES_UNREADABLE", "TEMPLATE_MISSING", "ERROR_PAGE_UNREADABLE"}
+
+
+@given(LIKELY, st.none() | EDGE)
+@settings(max_examples=60, deadline=None)
+def test_the_engine_takes_what_is_accepted(simple: Any, edge: Any) -> None:
+    """And what it does not take, such as a broken template, has a place."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder, "serve.simple.yaml"), Path(folder, "edge.yaml")
+        paths[0].write_text(json.dumps(simple))
+        paths[1].write_text(yaml.safe_dump(edge or {}))
+        try:
+            found = open_configuration(paths[0], None if edge is None else paths[1], environment={"PORT": "1"})
+        except InvalidConfigError:
+            return
+        codes = {error.code for error in _core.problems(found.draft().to_json())}
+        assert codes <= ENGINES | FILES
+        for problem in engine_judge.problems(found, look=False):
+            assert problem.place is not None
+            assert problem.place.line
 
 
 ACCEPTED = sorted(path for path in GOLDEN.glob("*.yaml") if (GOLDEN / f"{path.name.split('.')[0]}.plan.json").exists())

@@ -106,6 +106,7 @@ impl Files {
                     "CACHE_CONTROL_INVALID",
                     format!("{text:?} cannot be sent as Cache-Control"),
                 )
+                .detail("text", text.as_str())
             })?),
         };
         for name in &plan.index {
@@ -113,6 +114,7 @@ impl Files {
             if !is_name(name) {
                 return Err(
                     crate::Error::config("INDEX_INVALID", format!("{name:?} cannot be an index file"))
+                        .detail("text", name.as_str())
                         .hint("an index file is a plain file name, like index.html"),
                 );
             }
@@ -121,6 +123,7 @@ impl Files {
         if let Some(name) = fallback.filter(|name| !name.split('/').all(is_name)) {
             return Err(
                 crate::Error::config("FALLBACK_INVALID", format!("{name:?} cannot be a fallback file"))
+                    .detail("text", name)
                     .hint("a fallback file is below the root, like index.html"),
             );
         }
@@ -147,6 +150,7 @@ impl Files {
     pub fn single(path: &Path, status: StatusCode, content_type: Option<HeaderValue>) -> Result<Self> {
         let missing = |reason: String| {
             crate::Error::start("FILE_UNREADABLE", format!("cannot serve {}: {reason}", path.display()))
+                .detail("file", path.display().to_string())
         };
         let (Some(name), Ok(file)) = (path.file_name(), path.metadata()) else {
             return Err(missing("there is no such file".into()));

@@ -78,6 +78,7 @@ impl Root {
     pub fn open(path: &Path, dotfiles: bool) -> Result<Self> {
         let unreadable = |e: io::Error| {
             Error::start("ROOT_UNREADABLE", format!("cannot serve {}: {e}", path.display()))
+                .detail("file", path.display().to_string())
                 .hint("check that the folder exists and that this user may read it")
         };
         let real = path.canonicalize().map_err(unreadable)?;

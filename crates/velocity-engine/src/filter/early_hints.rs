@@ -30,8 +30,10 @@ impl EarlyHints {
     pub fn new(plan: &plan::EarlyHints) -> Result<Self> {
         let mut fields = HeaderMap::new();
         for link in &plan.links {
-            let value = HeaderValue::from_str(link)
-                .map_err(|_| Error::config("HEADER_INVALID", format!("{link:?} cannot be the value of Link")))?;
+            let value = HeaderValue::from_str(link).map_err(|_| {
+                Error::config("HEADER_INVALID", format!("{link:?} cannot be the value of Link"))
+                    .detail("text", link.as_str())
+            })?;
             fields.append(LINK, value);
         }
         Ok(Self(fields))

@@ -16,6 +16,8 @@ pub struct Headers {
     default: Vec<(HeaderName, Value)>,
     set: Vec<(HeaderName, Value)>,
     add: Vec<(HeaderName, Value)>,
+    /// It does the same to every message.
+    constant: bool,
 }
 
 enum Value {
@@ -42,12 +44,16 @@ impl Headers {
             let pair = |(name, text): &(String, String)| Ok((field(name)?, value(name, text, place, templates)?));
             pairs.iter().map(pair).collect()
         };
-        Ok(Self {
+        let mut headers = Self {
             default: pairs(&plan.default)?,
             set: pairs(&plan.set)?,
             add: pairs(&plan.add)?,
             remove: plan.remove.iter().map(|name| field(name)).collect::<Result<_>>()?,
-        })
+            constant: false,
+        };
+        let constant = headers.pairs().all(|(_, _, value)| matches!(value, Value::Constant(_)));
+        headers.constant = constant;
+        Ok(headers)
     }
 
     fn pairs(&self) -> impl Iterator<Item = (Operation, &HeaderName, &Value)> {
@@ -64,7 +70,7 @@ impl Headers {
 
     /// Whether it does the same to every message.
     pub fn is_constant(&self) -> bool {
-        self.pairs().all(|(_, _, value)| matches!(value, Value::Constant(_)))
+        self.constant
     }
 
     /// Whether it has a say in one of these fields.
@@ -136,7 +142,9 @@ impl Operation {
 }
 
 fn field(name: &str) -> Result<HeaderName> {
-    let invalid = |reason: &str| Error::config("HEADER_INVALID", format!("the header field {name:?} {reason}"));
+    let invalid = |reason: &str| {
+        Error::config("HEADER_INVALID", format!("the header field {name:?} {reason}")).detail("text", name)
+    };
     let name = HeaderName::try_from(name).map_err(|_| invalid("is not a name"))?;
     match OURS.contains(&name) {
         true => Err(invalid("is the server's own").hint("it says where a message ends")),
@@ -148,10 +156,9 @@ fn value(name: &str, text: &str, place: &str, templates: &mut Templates) -> Resu
     match Text::new(text, &format!("{place}.{name}"), templates)? {
         Text::Constant(text) => match HeaderValue::from_str(&text) {
             Ok(value) => Ok(Value::Constant(value)),
-            Err(_) => Err(Error::config(
-                "HEADER_INVALID",
-                format!("{text:?} cannot be the value of {name}"),
-            )),
+            Err(_) => Err(
+                Error::config("HEADER_INVALID", format!("{text:?} cannot be the value of {name}")).detail("text", text),
+            ),
         },
         open => Ok(Value::Open(open)),
     }

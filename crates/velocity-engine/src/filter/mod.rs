@@ -38,7 +38,7 @@ use self::request_size::RequestSize;
 pub use self::waf::Group;
 use self::waf::Waf;
 use crate::call::{Call, Setting};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handler::Templates;
 use crate::http::{Body, Response};
 use crate::plan;
@@ -84,6 +84,14 @@ impl Filter {
         })
     }
 
+    /// Everything that is wrong with one. Broken templates are left with `templates`.
+    pub fn problems(plan: &plan::Filter, place: usize, templates: &mut Templates) -> Vec<Error> {
+        match plan {
+            plan::Filter::Waf(plan) => Waf::problems(plan),
+            plan => Self::new(plan, place, templates).err().into_iter().collect(),
+        }
+    }
+
     /// Whether what it has learned is to outlive a reload that leaves its part of the Plan as it is.
     pub fn has_state(&self) -> bool {
         matches!(self, Filter::RateLimit(_) | Filter::BasicAuth(_) | Filter::Waf(_))
@@ -95,7 +103,7 @@ impl Filter {
             Filter::RateLimit(_) | Filter::Waf(_) | Filter::Cors(_) | Filter::IpAccess(_) | Filter::RequestSize(_) => {
                 true
             }
-            Filter::ResponseHeaders(headers) => headers.is_constant() && !headers.names_any_of(&COMMON),
+            Filter::ResponseHeaders(_) => true, // of those that do not depend on the request, [`Chain`] knows
             Filter::BasicAuth(auth) => auth.is_prompt(parts),
             Filter::RequestHeaders(_) | Filter::Compress(_) | Filter::EarlyHints(_) | Filter::Oidc(_) => false,
         }
@@ -139,7 +147,7 @@ const COMMON: [HeaderName; 3] = [http::header::DATE, http::header::SERVER, http:
 /// The filters of one route, in the order they see a request.
 pub struct Chain {
     filters: Vec<Arc<Filter>>,
-    /// What it does to an answer depends on nothing.
+    /// What it does to an answer depends on nothing, and leaves what every answer carries alone.
     constant: bool,
     cors: bool,
 }
@@ -147,7 +155,7 @@ pub struct Chain {
 impl Chain {
     pub fn new(filters: Vec<Arc<Filter>>) -> Self {
         let constant = filters.iter().all(|filter| match &**filter {
-            Filter::ResponseHeaders(headers) => headers.is_constant(),
+            Filter::ResponseHeaders(headers) => headers.is_constant() && !headers.names_any_of(&COMMON),
             Filter::Compress(_) => false,
             _ => true,
         });

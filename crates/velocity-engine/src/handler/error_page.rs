@@ -79,6 +79,7 @@ impl Page {
                 "ERROR_PAGE_UNREADABLE",
                 format!("cannot read the error page {}: {e}", plan.file.display()),
             )
+            .detail("file", plan.file.display().to_string())
         })?;
         Ok(Self {
             from,

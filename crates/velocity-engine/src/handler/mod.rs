@@ -146,6 +146,7 @@ fn content_type(text: &str) -> Result<HeaderValue> {
             "CONTENT_TYPE_INVALID",
             format!("{text:?} cannot be sent as Content-Type"),
         )
+        .detail("text", text)
     })
 }
 

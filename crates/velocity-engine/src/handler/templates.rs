@@ -32,6 +32,8 @@ pub struct Templates {
     wants: BTreeMap<String, Wants>,
     /// From the name of a template without a file to its place in the Plan.
     places: HashMap<String, String>,
+    /// What is broken, where it is to be told of all that is; else the first is the end.
+    failures: Option<Vec<Error>>,
 }
 
 /// What has to be made for a template.
@@ -50,7 +52,22 @@ impl Templates {
     ///
     /// `TEMPLATES_UNREADABLE`, and `TEMPLATE_INVALID` with file and line.
     pub fn load(folder: Option<&Path>) -> Result<Self> {
+        Self::read(folder, None)
+    }
+
+    /// The same, going on without what is broken: [`Templates::take_failures`] has it.
+    pub fn inspect(folder: Option<&Path>) -> Result<Self> {
+        Self::read(folder, Some(Vec::new()))
+    }
+
+    /// What has been found to be broken since the last time.
+    pub fn take_failures(&mut self) -> Vec<Error> {
+        self.failures.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn read(folder: Option<&Path>, failures: Option<Vec<Error>>) -> Result<Self> {
         let mut environment = Environment::new();
+        environment.set_debug(false); // errors know their place; what stood around it is not kept
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
         environment.set_auto_escape_callback(auto_escape);
@@ -59,51 +76,68 @@ impl Templates {
             folder: folder.map(Path::to_owned),
             wants: BTreeMap::new(),
             places: HashMap::new(),
+            failures,
         };
         if let Some(folder) = folder {
             let mut files = Vec::new();
-            walk(folder, String::new(), MAX_DEPTH, &mut files)?;
+            if let Err(error) = walk(folder, String::new(), MAX_DEPTH, &mut files) {
+                templates.fail(error)?;
+            }
             for (name, path) in files {
-                templates.add_file(name, &path)?;
+                if let Err(error) = templates.add_file(&name, &path) {
+                    templates.wants.insert(name, Wants::default()); // it is there
+                    templates.fail(error)?;
+                }
             }
         }
         Ok(templates)
     }
 
-    fn add_file(&mut self, name: String, path: &Path) -> Result<()> {
+    fn fail(&mut self, error: Error) -> Result<()> {
+        match &mut self.failures {
+            Some(failures) => {
+                failures.push(error);
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+
+    fn add_file(&mut self, name: &str, path: &Path) -> Result<()> {
         let mut content = Vec::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content))
             .map_err(|e| unreadable(path, &e.to_string()))?;
-        let text = mime_guess::from_path(stem(&name)).first().is_none_or(|kind| {
+        let text = mime_guess::from_path(stem(name)).first().is_none_or(|kind| {
             kind.type_() == "text" || matches!(kind.subtype().as_str(), "json" | "javascript" | "xml" | "xhtml")
         });
         let source = match String::from_utf8(content) {
             Ok(source) if source.len() as u64 <= MAX_FILE => source,
             Ok(_) if text => return Err(unreadable(path, "a template has at most 1 MiB")),
             Err(_) if text => {
-                return Err(Error::config(
-                    "TEMPLATE_INVALID",
-                    format!("{}: a template is UTF-8 text", path.display()),
-                ));
+                let message = format!("{}: a template is UTF-8 text", path.display());
+                return Err(Error::config("TEMPLATE_INVALID", message).detail("file", path.display().to_string()));
             }
             // A picture that lies beside the pages that show it.
             Ok(_) | Err(_) => return Ok(()),
         };
         self.environment
-            .add_template_owned(name.clone(), source)
-            .map_err(|error| invalid(&path.display().to_string(), &error))?;
-        let wants = self.look(&name);
-        self.wants.insert(name, wants);
+            .add_template_owned(name.to_owned(), source.clone())
+            .map_err(|error| {
+                let place = path.display().to_string();
+                invalid(&place, &source, &error).detail("file", place)
+            })?;
+        let wants = self.look(name);
+        self.wants.insert(name.to_owned(), wants);
         Ok(())
     }
 
     /// Compile a template that stands in the Plan.
     pub fn inline(&mut self, source: &str, place: &str) -> Result<Inline> {
         let name = format!("{INLINE}{}", self.places.len());
-        self.environment
-            .add_template_owned(name.clone(), source.to_owned())
-            .map_err(|error| invalid(place, &error))?;
+        if let Err(error) = self.environment.add_template_owned(name.clone(), source.to_owned()) {
+            self.fail(invalid(place, source, &error).detail("text", source))?;
+        }
         let wants = self.all_of(self.look(&name));
         self.places.insert(name.clone(), place.to_owned());
         Ok(Inline {
@@ -129,7 +163,8 @@ impl Templates {
             None => Err(Error::config(
                 "TEMPLATE_MISSING",
                 format!("{place}: there is no template {name:?} in {}", folder.display()),
-            )),
+            )
+            .detail("text", name)),
         }
     }
 
@@ -238,11 +273,27 @@ fn unreadable(path: &Path, reason: &str) -> Error {
         "TEMPLATES_UNREADABLE",
         format!("cannot read templates from {}: {reason}", path.display()),
     )
+    .detail("file", path.display().to_string())
 }
 
-fn invalid(place: &str, error: &minijinja::Error) -> Error {
+/// Line and column are those of the source, from 1 and in characters; `offset` is what stands before them.
+fn invalid(place: &str, source: &str, error: &minijinja::Error) -> Error {
     let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
-    Error::config("TEMPLATE_INVALID", format!("{place}{line}: {}", reason(error)))
+    let reason = reason(error);
+    let invalid = Error::config("TEMPLATE_INVALID", format!("{place}{line}: {reason}")).detail("reason", reason);
+    let before = error.range().and_then(|range| source.get(..range.start));
+    match (before, error.line()) {
+        (Some(before), _) => {
+            let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+            let line = before.matches('\n').count() + 1;
+            invalid
+                .detail("line", line.to_string())
+                .detail("column", column.to_string())
+                .detail("offset", before.chars().count().to_string())
+        }
+        (None, Some(line)) => invalid.detail("line", line.to_string()),
+        (None, None) => invalid,
+    }
 }
 
 /// In words, and nothing that only makes sense inside of the template engine.

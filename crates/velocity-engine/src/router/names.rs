@@ -1,26 +1,78 @@
 //! Host names: exact, then the longest wildcard, then the site that has none.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
 
 /// No name is longer (RFC 1035 section 2.3.4), so no wildcard is looked for in what is.
 const MAX_NAME: usize = 253;
 
 /// From a name to the place of a site.
 pub struct Names {
-    exact: FxHashMap<Box<str>, usize>,
+    exact: Map,
     /// `.example.com` of `*.example.com`.
-    wildcards: FxHashMap<Box<str>, usize>,
+    wildcards: Map,
     any: Option<usize>,
+}
+
+/// Names side by side in memory: where there are many, looking one up is waiting for memory.
+#[derive(Default)]
+struct Map {
+    table: HashTable<Name>,
+    text: String,
+}
+
+struct Name {
+    from: u32,
+    len: u32,
+    site: u32,
+}
+
+impl Map {
+    /// Of two equal names the first counts.
+    fn insert(&mut self, name: &str, site: usize) {
+        let from = u32::try_from(self.text.len());
+        let (Ok(from), Ok(len), Ok(site)) = (from, u32::try_from(name.len()), u32::try_from(site)) else {
+            return; // no configuration is that large
+        };
+        if self.get(name).is_none() {
+            self.text.push_str(name);
+            let text = &self.text;
+            let added = Name { from, len, site };
+            self.table
+                .insert_unique(hash(name), added, |known| hash(known.of(text)));
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<usize> {
+        let known = self.table.find(hash(name), |known| known.of(&self.text) == name)?;
+        Some(known.site as usize)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+}
+
+impl Name {
+    fn of<'t>(&self, text: &'t str) -> &'t str {
+        let from = self.from as usize;
+        text.get(from..from + self.len as usize).unwrap_or_default()
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    FxBuildHasher.hash_one(name)
 }
 
 impl Names {
     /// The names of each site, in order. Of two sites with the same name the first has it.
     pub fn new<'a>(sites: impl Iterator<Item = &'a [String]>) -> Self {
         let mut names = Self {
-            exact: FxHashMap::default(),
-            wildcards: FxHashMap::default(),
+            exact: Map::default(),
+            wildcards: Map::default(),
             any: None,
         };
         for (site, hosts) in sites.enumerate() {
@@ -30,9 +82,9 @@ impl Names {
             for host in hosts {
                 let host = canonical(host);
                 match host.strip_prefix('*').filter(|suffix| suffix.starts_with('.')) {
-                    Some(suffix) => names.wildcards.entry(suffix.into()).or_insert(site),
-                    None => names.exact.entry(host.into()).or_insert(site),
-                };
+                    Some(suffix) => names.wildcards.insert(suffix, site),
+                    None => names.exact.insert(&host, site),
+                }
             }
         }
         names
@@ -43,15 +95,11 @@ impl Names {
             return self.any;
         }
         let host = canonical(host);
-        self.exact
-            .get(&*host)
-            .or_else(|| self.wildcard(&host))
-            .or(self.any.as_ref())
-            .copied()
+        self.exact.get(&host).or_else(|| self.wildcard(&host)).or(self.any)
     }
 
     /// The longest suffix that is known: there are only as many as the name has dots.
-    fn wildcard(&self, host: &str) -> Option<&usize> {
+    fn wildcard(&self, host: &str) -> Option<usize> {
         if self.wildcards.is_empty() || host.len() > MAX_NAME {
             return None;
         }

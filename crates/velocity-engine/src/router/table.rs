@@ -75,6 +75,8 @@ impl Table {
                     "ROUTE_INVALID",
                     format!("{}: {:?} cannot be matched: {reason}", route.name, route.matches.value),
                 )
+                .detail("place", route.name.as_str())
+                .detail("text", route.matches.value.as_str())
             })?;
         }
         Ok(table)
@@ -100,11 +102,7 @@ impl Table {
                 MatchKind::Pattern => placeholder(segment)?,
                 MatchKind::Exact | MatchKind::Prefix => Placeholder::None,
             };
-            // As a URL has it, like the path of a request.
-            let segment: Cow<'_, [u8]> = percent_decode(segment).into();
-            if matches!(&*segment, b"." | b"..") || segment.contains(&b'/') {
-                return Err("no path has such a segment");
-            }
+            let segment = literal(segment)?;
             let next = match placeholder {
                 Placeholder::Rest(name) => {
                     entry.rest = Some((name.into(), depth));
@@ -234,6 +232,15 @@ impl Params {
             .iter()
             .find(|(known, _)| **known == *name)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// A segment as the path of a request has it, decoded.
+pub fn literal(segment: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
+    let segment: Cow<'_, [u8]> = percent_decode(segment).into();
+    match matches!(&*segment, b"." | b"..") || segment.contains(&b'/') {
+        true => Err("no path has such a segment"),
+        false => Ok(segment),
     }
 }
 

@@ -193,6 +193,28 @@ proptest! {
         prop_assert_eq!(found, naive(&routes, &path, &method));
     }
 
+    /// What is gone through gives the same as the tree, refusals included.
+    #[test]
+    fn few_routes_are_found_as_by_the_tree(
+        mut routes in prop::collection::vec(any_route(), 0..8),
+        others in prop::collection::vec(any_route(), 0..8),
+        path in "(/[ab]){0,4}/?",
+        post in any::<bool>(),
+    ) {
+        for route in &mut routes {
+            if route.matches.kind == MatchKind::Pattern {
+                route.matches = Match { kind: MatchKind::Exact, value: "/%61/b".into() };
+            }
+        }
+        let path = format!("/{}", path.trim_start_matches('/'));
+        let path = RequestPath::parse(&path).unwrap();
+        let method = if post { Method::POST } else { Method::GET };
+        let mut few = Few::default();
+        few.add(&others);
+        let span = few.add(&routes).unwrap();
+        prop_assert_eq!(few.find(span, &path, &method), Table::new(&routes).unwrap().find(&path, &method));
+    }
+
     #[test]
     fn no_path_breaks_it(path in "/(\\PC|[/.%{}*]){0,40}") {
         let table = table(&[(MatchKind::Pattern, "/{a}/{b}/{*c}"), (MatchKind::Exact, "/x")]);

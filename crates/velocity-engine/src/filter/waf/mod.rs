@@ -78,6 +78,23 @@ impl Waf {
         })
     }
 
+    /// Every rule that is none; where each is one, why they cannot be used together.
+    pub fn problems(plan: &plan::Waf) -> Vec<Error> {
+        let Err(error) = Self::new(plan) else {
+            return Vec::new();
+        };
+        let alone = |rule: &plan::WafRule| {
+            let rule = (Group::Custom, rule.name.as_str(), rule.pattern.as_str());
+            Set::new(std::iter::once(rule), true).err()
+        };
+        let used = plan
+            .rules
+            .iter()
+            .filter(|rule| !excluded(plan, Group::Custom, &rule.name));
+        let found: Vec<Error> = used.filter_map(alone).collect();
+        if found.is_empty() { vec![error] } else { found }
+    }
+
     /// Look at everything but the body.
     pub fn request(&self, call: &Call<'_>) -> Option<Response> {
         let key = self.clean.key(call.parts);
@@ -148,19 +165,14 @@ impl Waf {
 
 impl Inspector {
     fn new(plan: &plan::Waf) -> Result<Self> {
-        let excluded = |group: Group, name: &str| {
-            plan.exclude
-                .iter()
-                .any(|exclude| exclude == name || exclude == group.name())
-        };
         let build = |target: WafTarget| -> Result<Rules> {
             let ours = RULES.iter().filter(|rule| {
-                plan.default_rules && rule.targets.contains(&target) && !excluded(rule.group, rule.name)
+                plan.default_rules && rule.targets.contains(&target) && !excluded(plan, rule.group, rule.name)
             });
             let theirs = plan
                 .rules
                 .iter()
-                .filter(|rule| rule.targets.contains(&target) && !excluded(Group::Custom, &rule.name));
+                .filter(|rule| rule.targets.contains(&target) && !excluded(plan, Group::Custom, &rule.name));
             Ok(Rules {
                 folded: Set::new(ours.map(|rule| (rule.group, rule.name, rule.pattern)), false)?,
                 decoded: Set::new(
@@ -234,7 +246,7 @@ impl Set {
             Err(together) => {
                 // Which of them was it?
                 for (_, name, pattern) in &rules {
-                    set(&[pattern]).map_err(|error| invalid(name, &error.to_string()))?;
+                    set(&[pattern]).map_err(|error| invalid(name, &error.to_string()).detail("text", *pattern))?;
                 }
                 return Err(invalid("all together", &together.to_string()));
             }
@@ -257,6 +269,12 @@ impl Set {
             Hit { group, rule, target }
         }));
     }
+}
+
+/// Whether a rule does not apply, by its name or its group's.
+fn excluded(plan: &plan::Waf, group: Group, name: &str) -> bool {
+    let mut names = plan.exclude.iter();
+    names.any(|exclude| exclude == name || exclude == group.name())
 }
 
 fn name(target: WafTarget) -> &'static str {
