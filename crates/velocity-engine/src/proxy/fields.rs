@@ -182,7 +182,7 @@ mod tests {
     use crate::filter::tests::with_call;
 
     /// What an upstream gets, name by name, of a request from 127.0.0.1, which may be a proxy that is trusted.
-    async fn passed(fields: &[(&str, &str)], trusted: bool) -> impl Fn(&str) -> Option<String> {
+    async fn passed(fields: &[(&str, &str)], trusted: bool) -> impl Fn(&str) -> Option<String> + use<> {
         let mut parts = parts("/", fields);
         strip_nominated(&mut parts.headers);
         let passed = with_call(&parts, async |call| {
