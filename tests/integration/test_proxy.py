@@ -14,7 +14,7 @@ import pytest
 from support import http3, needs
 from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import make
+from support.engine import Engine, make, plan, route
 from support.front import NEVER, http, proxy, quic, send, serve
 from support.http1 import Http1, connect, exchange
 from support.http2 import Http2
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.certificates import Pair
-    from support.engine import Engine
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -413,6 +412,16 @@ def test_who_asks(engine: Engine, backend: Backend, protocol: Protocol) -> None:
     assert seen.get("forwarded") == f"for=127.0.0.1;host={quoted};proto=https"
     assert "6.6.6.6" not in str(seen.fields)
     assert seen.get("host") == f"127.0.0.1:{backend.port}"
+
+
+def test_what_filters_set_cannot_be_nominated_away(pair: Pair, backend: Backend) -> None:
+    """Connection speaks of what the client sent (RFC 9110 section 7.6.1), not of what is added here."""
+    identity = {"kind": "headers", "of": "request", "set": [["x-identity", "ours"]]}
+    with Engine(plan(pair, [route(proxy(backend.url), filters=[0])], filters=[identity])) as engine:
+        forged = [("connection", "x-identity, x-other"), ("x-identity", "forged"), ("x-other", "1")]
+        assert ask("http/1.1", engine.port, "/who", fields=forged).status == 200
+    (seen,) = backend.of("/who")
+    assert (seen.get("x-identity"), seen.get("x-other")) == ("ours", None)
 
 
 def test_what_trusted_proxies_say_is_passed_on(pair: Pair, backend: Backend) -> None:
