@@ -167,8 +167,9 @@ def chunks() -> Iterator[Case]:
         b"x: y\r\n" * 10_000 + b"x: y", b"(x): y",
     ):  # fmt: skip
         yield Case("trailer", post(CHUNKED, b"0\r\n" + trailer + b"\r\n\r\n" + HIDDEN))
-    for trailer in (b"content-length: 5", b"transfer-encoding: chunked", b"host: evil", b"x-forwarded-for: 6.6.6.6"):
-        yield Case("trailer, harmless", post(CHUNKED, b"0\r\n" + trailer + b"\r\n\r\n"))
+    for trailer in (b"content-length: 5", b"transfer-encoding: chunked", b"host: evil"):
+        yield Case("trailer that frames", post(CHUNKED, b"0\r\n" + trailer + b"\r\n\r\n"))
+    yield Case("trailer, harmless", post(CHUNKED, b"0\r\nx-forwarded-for: 6.6.6.6\r\n\r\n"))
 
 
 def fields() -> Iterator[Case]:
@@ -389,16 +390,9 @@ def test_what_is_refused_is_the_end(outcomes: list[Outcome]) -> None:
 
 
 REFRAMED = {
-    "bare LF",
-    "chunk size with blanks or NUL",
     "coding",
-    "coding, length",
-    "codings",
-    "host",
-    "length, coding",
     "line end",
     "request line",
-    "TE and CL",
     "version",
 }
 """Families of which a case is answered though somebody might read it in another way: it goes on newly framed."""

@@ -301,10 +301,26 @@ fn has_one_host(parts: &Parts) -> bool {
     let mut fields = parts.headers.get_all(HOST).iter();
     match (fields.next(), fields.next(), parts.uri.authority()) {
         (Some(value), None, Some(authority)) => value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
-        (Some(value), None, None) => http::uri::Authority::try_from(value.as_bytes()).is_ok(),
+        (Some(value), None, None) => is_host(value.as_bytes()),
         (None, _, _) => parts.version != http::Version::HTTP_11,
         (Some(_), Some(_), _) => false,
     }
+}
+
+/// A host, and a port if there is anything behind it (RFC 9110 section 7.2).
+fn is_host(value: &[u8]) -> bool {
+    http::uri::Authority::try_from(value).is_ok_and(|authority| {
+        let host = authority.host();
+        authority
+            .as_str()
+            .strip_prefix(host)
+            .is_some_and(|port| match port.strip_prefix(':') {
+                Some(port) => {
+                    port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
+                }
+                None => port.is_empty(),
+            })
+    })
 }
 
 /// `example.com` of `example.com:443`; an IPv6 literal keeps its brackets.
@@ -349,6 +365,16 @@ fn date() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts() {
+        for right in ["a.example", "a.example:443", "a:", "[::1]", "[::1]:80", "127.0.0.1:1"] {
+            assert!(is_host(right.as_bytes()), "{right}");
+        }
+        for wrong in ["", "user@a", "a:b", "a:99999", "a:+1", "a b", "a/b", "[::1", "a,b@c"] {
+            assert!(!is_host(wrong.as_bytes()), "{wrong}");
+        }
+    }
 
     #[test]
     fn ports_are_cut_and_literals_are_not() {

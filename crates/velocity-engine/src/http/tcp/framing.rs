@@ -177,7 +177,9 @@ fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
         .position(|byte| !byte.is_ascii_hexdigit())
         .unwrap_or(line.len());
     let (size, extension) = line.split_at(end);
-    let well_formed = (1..=16).contains(&size.len()) && matches!(extension, [] | [b';', ..]);
+    let readable = |byte: &u8| !byte.is_ascii_control() || *byte == b'\t';
+    let well_formed =
+        (1..=16).contains(&size.len()) && matches!(extension, [] | [b';', ..]) && extension.iter().all(readable);
     let size = std::str::from_utf8(size).ok().filter(|_| well_formed);
     size.and_then(|size| u64::from_str_radix(size, 16).ok())
         .ok_or(Ambiguous)
@@ -251,6 +253,7 @@ mod tests {
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;\0\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\n",
