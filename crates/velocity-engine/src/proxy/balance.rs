@@ -114,7 +114,7 @@ impl Balance {
                 let key = key.of(call);
                 // Rendezvous hashing: one upstream less moves only what it had.
                 let score = |place: &usize| {
-                    let hash = HASHER.hash_one((&*upstreams[*place].url, &key));
+                    let hash = mixed(HASHER.hash_one((&*upstreams[*place].url, &key)));
                     // -weight / ln(u), u even in (0, 1): each gets its share.
                     let even = (hash >> 11) as f64 / (1u64 << 53) as f64;
                     f64::from(upstreams[*place].weight) / -even.max(f64::MIN_POSITIVE).ln()
@@ -133,6 +133,13 @@ fn nth_of(mut several: impl Iterator<Item = usize> + Clone, number: usize) -> Op
 
 /// The same on every worker and after every start: a client keeps its upstream.
 const HASHER: rustc_hash::FxBuildHasher = rustc_hash::FxBuildHasher;
+
+/// The hasher is all but linear: what it makes of two upstreams would rise and fall together (the end of SplitMix64).
+fn mixed(hash: u64) -> u64 {
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
 
 #[derive(Hash)]
 enum Value<'a> {
