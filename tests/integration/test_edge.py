@@ -105,7 +105,7 @@ def everything(pair: Pair, folder: Path) -> str:
             route(text("never"), "/denied", filters=[9]),
             route(text("small"), "/size", filters=[10]),
             route(text("hinted"), "/hints", filters=[11]),
-            route({"kind": "proxy", "upstreams": ["http://127.0.0.1:1"]}, "/proxy"),
+            route({"kind": "proxy", "upstreams": [{"url": "http://127.0.0.1:1"}]}, "/proxy"),
             route({"kind": "respond", "status": 410, "body": ""}, "/gone"),
             route(text("own", 404), "/own"),
             route(files, "/a.txt", "exact"),
@@ -343,7 +343,7 @@ def test_logs_name_rules_and_routes(pair: Pair, folder: Path) -> None:
     log = engine.end()
     assert "velocity::edge waf_block rule=xss.script target=query" in log
     assert "velocity::edge waf_match rule=xss.script target=query" in log
-    assert "velocity::proxy proxy_missing" in log
+    assert "velocity::proxy upstream_failed" in log
     assert "route=routes[/waf] status=403" in log
 
 
