@@ -337,11 +337,11 @@ def test_velocity_behind_velocity(pair: Pair, authority: Authority, scheme: str)
         assert f"alpn={alpn}" in said_behind
 
 
-def test_flags(site: Site) -> None:
+def test_flags(fresh_site: Site) -> None:
     with Backend() as one, Backend() as two:
         one.default, two.default = named("one"), named("two")
         flags = ["--proxy", f"/api={one.url}", "--proxy", f"/api={two.url}", "--proxy", f"app.example/={two.url}"]
-        with Server(site.root, *flags, "--proxy-preserve-host") as server:
+        with Server(fresh_site.root, *flags, "--proxy-preserve-host") as server:
             assert ask("h2", server.port, "/hello.txt").body == b"hello\n"
             assert answers(server.port, 4, "/api/x") == {"one": 2, "two": 2}
             assert one.requests[0].target == "/api/x"
@@ -351,7 +351,7 @@ def test_flags(site: Site) -> None:
                 assert client.receive().body == b"two"
 
 
-def test_variables(site: Site) -> None:
+def test_variables(fresh_site: Site) -> None:
     async def silent(exchange: Exchange) -> None:
         await exchange.wait_gone()
 
@@ -361,7 +361,7 @@ def test_variables(site: Site) -> None:
             "VELOCITY_PROXY_RESPONSE_TIMEOUT": "300ms",
             "VELOCITY_PROXY_PRESERVE_HOST": "true",
         }
-        with Server(site.root, env=env) as server:
+        with Server(fresh_site.root, env=env) as server:
             began = time.monotonic()
             assert ask("h2", server.port, "/api/silent").status == 504
             assert time.monotonic() - began < 3
@@ -394,8 +394,8 @@ def test_flags_that_are_wrong(tmp_path: Path, flags: list[str], words: list[str]
         assert word in said
 
 
-def test_nobody_behind_is_no_reason_not_to_start(site: Site) -> None:
-    with Server(site.root, "--proxy", f"/api=http://127.0.0.1:{closed_port()}") as server:
+def test_nobody_behind_is_no_reason_not_to_start(fresh_site: Site) -> None:
+    with Server(fresh_site.root, "--proxy", f"/api=http://127.0.0.1:{closed_port()}") as server:
         assert ask("h2", server.port, "/api").status == 502
         assert "is it running" in server.line_with("upstream_failed")
         assert ask("h2", server.port, "/hello.txt").status == 200
