@@ -114,7 +114,7 @@ def requests_with_wrk(server: Server, path: str, length: int, connections: int, 
         raise Failed(f"wrk received {received:.0f} bytes for {count:.0f} requests of {length}")
     return {
         "rps": float(_found(r"Requests/sec:\s+(\S+)", text)),
-        "p50_us": _scaled(_found(r"50%\s+(\S+)", text), DURATIONS),
+        "p50_us": _scaled(_found(r"(?m)^\s+50%\s+(\S+)", text), DURATIONS),
         "p99_us": _scaled(_found(r"(?m)^\s+99%\s+(\S+)", text), DURATIONS),
         **_per_request(numbers, count),
     }
