@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suite.contestants import Setup, Unavailable
-from suite.contestants.base import find
-from suite.material import REPOSITORY, openssl_client
+from suite.contestants.base import built, find
+from suite.material import openssl_client
 from suite.server import CLIENT_CPU, Failed, Server, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from suite.contestants import Setup
 
 Numbers = dict[str, float]
 
@@ -28,23 +29,6 @@ CLIENT_TIMEOUT = 180.0
 # How wrk and h2load write durations, in microseconds, and wrk sizes, in bytes.
 DURATIONS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 SIZES = {"B": 1.0, "KB": 2.0**10, "MB": 2.0**20, "GB": 2.0**30, "TB": 2.0**40}
-
-
-@cache
-def loader() -> str:
-    """The path of the loader, built when sources changed.
-
-    Raises:
-        Unavailable: there is no cargo, or it does not build.
-    """
-    cargo = find("cargo", "install Rust from https://rustup.rs")
-    command = [cargo, "build", "--release", "--locked", "--package", "velocity-loader", "--message-format", "json"]
-    built = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    for line in built.stdout.splitlines():
-        executable = json.loads(line).get("executable")
-        if executable:
-            return str(executable)
-    raise Unavailable(f"the loader does not build\nhint: run `{' '.join(['cargo', *command[1:6]])}`")
 
 
 @cache
@@ -81,7 +65,7 @@ def handshakes(
         Failed: a handshake failed.
     """
     wanted = {"transport": transport, "offers": ",".join(offers), "count": count, **more}
-    figures = json.loads(_run([loader(), "handshake", *options(server, setup, wanted)]))
+    figures = json.loads(_run([built("velocity-loader"), "handshake", *options(server, setup, wanted)]))
     return [
         {key: number for key, number in offer.items() if key.endswith(("_ms", "_bytes"))} for offer in figures["offers"]
     ]
@@ -89,7 +73,7 @@ def handshakes(
 
 def run_loader(mode: str, words: list[str], environment: dict[str, str] | None = None) -> Numbers:
     """Run the loader with these words in this environment; see `load`."""
-    figures: Numbers = json.loads(_run([loader(), mode, *words], environment))
+    figures: Numbers = json.loads(_run([built("velocity-loader"), mode, *words], environment))
     return figures
 
 

@@ -13,13 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
 from typing import TYPE_CHECKING
 
 from suite import clients
-from suite.contestants import Configured, Unavailable
-from suite.contestants.base import find
-from suite.material import CACHE, REPOSITORY, SMALL
+from suite.contestants import Configured
+from suite.contestants.base import built
+from suite.material import CACHE, SMALL
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed, pinned, running
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def load_time(contestant: Contestant, _: Knobs) -> Turn:
 
 def matching(_: Contestant, __: Knobs) -> Turn:
     """The route of a request among ten, and among fifty thousand."""
-    words = [_matching(), "2", str(ROUTES), str(HOSTS), str(ROUTES)]
+    words = [built("velocity-matching"), "2", str(ROUTES), str(HOSTS), str(ROUTES)]
     few, many = json.loads(_output(pinned(SERVER_CPU, words)))
     return {"velocity 10 routes": few, f"velocity {HOSTS * (ROUTES + 1):,} routes": many}
 
@@ -263,22 +262,6 @@ def _h3(server: Server, contestant: Contestant, path: str, length: int, knobs: K
 
 
 _LOADS: dict[str, Callable[[Server, Contestant, str, int, Knobs], Numbers]] = {"h1": _h1, "h2": _h2, "h3": _h3}
-
-
-@cache
-def _matching() -> str:
-    """The path of `velocity-matching`, built when sources changed.
-
-    Raises:
-        Unavailable: there is no cargo, or it does not build.
-    """
-    cargo = find("cargo", "install Rust from https://rustup.rs")
-    command = [cargo, "build", "--release", "--locked", "--package", "velocity-matching", "--message-format", "json"]
-    built = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    for line in built.stdout.splitlines():
-        if found := json.loads(line).get("executable"):
-            return str(found)
-    raise Unavailable("velocity-matching does not build\nhint: run `cargo build --release -p velocity-matching`")
 
 
 def _output(command: list[str]) -> str:

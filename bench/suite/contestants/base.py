@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class Unavailable(Exception):
@@ -105,3 +109,19 @@ def output(command: list[str], *, may_fail: bool = False, **environment: str) ->
         last = done.stdout.strip().splitlines()[-1:] or ["no message"]
         raise Unavailable(f"{Path(command[0]).name} failed: {last[0]}")
     return done.stdout.strip()
+
+
+@cache
+def built(package: str) -> str:
+    """The path of a Rust program of the benches, built when sources changed.
+
+    Raises:
+        Unavailable: there is no cargo, or it does not build.
+    """
+    cargo = find("cargo", "install Rust from https://rustup.rs")
+    command = [cargo, "build", "--release", "--locked", "--package", package, "--message-format", "json"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        if executable := json.loads(line).get("executable"):
+            return str(executable)
+    raise Unavailable(f"{package} does not build\nhint: run `cargo build --release --package {package}`")
