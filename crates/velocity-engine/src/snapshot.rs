@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use velocity_tls::client_auth::ClientAuth;
 use velocity_tls::server::{Fallback, Policies, Policy, Setup};
-use velocity_tls::{Certificates, ServerTls, TlsError, certificate};
+use velocity_tls::{Certificates, ServerTls, TlsError};
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Proxies};
@@ -139,7 +139,7 @@ fn filters(
 
 /// What answers the ClientHellos of each listener.
 fn tls(plan: &Plan) -> Result<Vec<Arc<ServerTls>>> {
-    let files: Vec<_> = plan.tls.certificates.iter().map(certificate_files).collect();
+    let files: Vec<_> = plan.tls.certificates.iter().map(plan::Certificate::files).collect();
     let certificates = Arc::new(Certificates::load(&files)?);
     let client_auth = match &plan.tls.client_auth {
         Some(auth) => {
@@ -174,15 +174,6 @@ fn tls(plan: &Plan) -> Result<Vec<Arc<ServerTls>>> {
         Ok(Arc::new(tls))
     });
     built.collect()
-}
-
-fn certificate_files(certificate: &plan::Certificate) -> certificate::Files {
-    certificate::Files {
-        chain: certificate.chain_file.clone(),
-        key: certificate.key_file.clone(),
-        alternative_key: certificate.alternative_key_file.clone(),
-        classical_chain: certificate.classical_chain_file.clone(),
-    }
 }
 
 fn policy(profiles: &plan::Profiles) -> Policy {

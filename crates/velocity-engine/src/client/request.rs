@@ -14,7 +14,7 @@ use velocity_tls::fallback::Directive;
 
 use super::connect::Opened;
 use super::{Options, Protocol, Response};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::http::Body;
 use crate::http::h3::client as h3;
 
@@ -105,13 +105,8 @@ impl Sender {
 }
 
 fn broken(error: &dyn std::error::Error) -> Error {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    Error::request("REQUEST_FAILED", format!("the request failed: {text}")).hint("the server may say more in its log")
+    Error::request("REQUEST_FAILED", format!("the request failed: {}", chain(error)))
+        .hint("the server may say more in its log")
 }
 
 /// `host`, or `host:port` where the port is not the default one.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use velocity_tls::Profile;
+use velocity_tls::{Profile, certificate};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +26,17 @@ pub struct Certificate {
     pub alternative_key_file: Option<PathBuf>,
     /// A lean chain for the same classical key; without it everybody gets `chain_file`.
     pub classical_chain_file: Option<PathBuf>,
+}
+
+impl Certificate {
+    pub fn files(&self) -> certificate::Files {
+        certificate::Files {
+            chain: self.chain_file.clone(),
+            key: self.key_file.clone(),
+            alternative_key: self.alternative_key_file.clone(),
+            classical_chain: self.classical_chain_file.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

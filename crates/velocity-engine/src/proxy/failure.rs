@@ -4,7 +4,7 @@ use std::io;
 
 use http::StatusCode;
 
-use crate::error::Error;
+use crate::error::{Error, chain};
 
 /// How far a request had come when it failed: what may be sent again depends on that (RFC 9110 section 9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,15 +103,4 @@ impl Failure {
         };
         Self::new(reached, kind, chain(error))
     }
-}
-
-/// An error with what caused it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -42,7 +42,7 @@ use self::retry::{Budget, Payload};
 use self::upload::Upload;
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
@@ -451,7 +451,7 @@ impl Proxy {
                 Ok(response) => Ok(response),
                 Err(error) => Err(match activity.broken() {
                     Some(error) => Failure::upload(error),
-                    None => Failure::new(Reached::Perhaps, "reset", failure::chain(&error)),
+                    None => Failure::new(Reached::Perhaps, "reset", chain(&error)),
                 }),
             },
         }

@@ -5,8 +5,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use velocity_tls::certificate;
-
 use super::address::{Address, Place, Scheme};
 use crate::client::{self, Protocol};
 use crate::error::Result;
@@ -158,12 +156,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         server_name: tls.server_name.clone(),
         trust: client::Options::trust(tls.ca_file.clone(), tls.insecure),
         revocation: Vec::new(),
-        certificate: tls.certificate.as_ref().map(|files| certificate::Files {
-            chain: files.chain_file.clone(),
-            key: files.key_file.clone(),
-            alternative_key: files.alternative_key_file.clone(),
-            classical_chain: files.classical_chain_file.clone(),
-        }),
+        certificate: tls.certificate.as_ref().map(plan::Certificate::files),
         timeout,
     })
 }
