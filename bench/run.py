@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from suite import clients, machine, material, report
 from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
 from suite.contestants import Caddy, Contestant, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
+from suite.contestants.base import built
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main() -> int:
         )
         contestants = {kind.name: kind(setup) for kind in CONTESTANTS if kind.name in wanted}
         versions = machine.versions(contestants.values())
-        clients.loader(), clients.wrk(), clients.h2load()
+        built("velocity-loader"), clients.wrk(), clients.h2load()
     except Unavailable as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
