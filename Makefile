@@ -64,6 +64,7 @@ lint: .venv/.core ## Check format, types, imports, the stub and every lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	MYPYPATH=tests $(BIN)/mypy --explicit-package-bases tests
+	MYPYPATH=bench $(BIN)/mypy --explicit-package-bases bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest --allowlist scripts/stubtest-allowlist velocity._core
 	cargo fmt --all --check
