@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import clients, machine, material, report
 from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
-from suite.contestants import Caddy, Contestant, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
+from suite.contestants import Caddy, Contestant, Haproxy, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
 from suite.contestants.base import built
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from suite.clients import Numbers
 
 RESULTS = material.BENCH / "results"
-CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Uvicorn, Raw, RawQuinn)
+CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Haproxy, Uvicorn, Raw, RawQuinn)
 
 
 def main() -> int:

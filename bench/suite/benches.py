@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from suite import clients, edge, trust
+from suite import clients, edge, proxy, trust
 from suite.clients import Numbers
 from suite.contestants import Raw
 from suite.material import LARGE, MEDIUM, SMALL
@@ -455,5 +455,56 @@ EDGE = (
     ),
 )  # fmt: skip
 
-SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3, "trust": TRUST, "edge": EDGE}
+_PROXIES = ("velocity", "nginx", "haproxy", "caddy")
+
+
+def _proxy_stream(protocol: str, label: str, goal: Goal) -> Bench:
+    who = tuple(name for name in _PROXIES if protocol != "h3" or name in {"velocity", "caddy"})
+    title = f"100 MiB through a proxy, one connection, {label} in"
+    return Bench(f"proxy-{label}-100m", title, "mb_per_s", "MB/s", who, proxy.stream(protocol), (goal,))
+
+
+def _proxy_latency(protocol: str, label: str, share: str) -> Bench:
+    rate = f"{proxy.HALF_LOAD[protocol]:,} requests/s"
+    peer = "caddy" if protocol == "h3" else "nginx"
+    who = tuple(name for name in _PROXIES if protocol != "h3" or name in {"velocity", "caddy"})
+    return Bench(
+        f"proxy-{label}-{share}", f"1 KiB through a proxy, {share} of latency at {rate}, {label} in", f"{share}_us",
+        "µs", who, proxy.latency(protocol), (Goal("velocity", 1.0, peer),), more_is_better=False,
+    )  # fmt: skip
+
+
+PROXY = (
+    Bench(
+        "proxy-h1-1k", f"1 KiB through a proxy, {CONNECTIONS} connections, h1.1 in", "rps", "requests/s",
+        _PROXIES, proxy.requests_h1,
+        (Goal("velocity", 1.0, "nginx"), Goal("velocity", 3.0, "caddy")),
+    ),
+    Bench(
+        "proxy-h2-1k", f"1 KiB through a proxy, {CONNECTIONS} connections x {STREAMS} streams, h2 in", "rps",
+        "requests/s", _PROXIES, proxy.requests_h2,
+        (Goal("velocity", 1.0, "nginx"),),
+    ),
+    Bench(
+        "proxy-h3-1k", f"1 KiB through a proxy, {CONNECTIONS} connections x {STREAMS} streams, h3 in", "rps",
+        "requests/s", ("velocity", "caddy"), proxy.requests_h3,
+        (Goal("velocity", 4.0, "caddy"),),
+    ),
+    _proxy_stream("http/1.1", "h1", Goal("velocity", 0.8, "nginx")),
+    _proxy_stream("h2", "h2", Goal("velocity", 0.8, "nginx")),
+    _proxy_stream("h3", "h3", Goal("velocity", 5.0, "caddy")),
+    _proxy_latency("http/1.1", "h1", "p50"),
+    _proxy_latency("http/1.1", "h1", "p99"),
+    _proxy_latency("h2", "h2", "p50"),
+    _proxy_latency("h2", "h2", "p99"),
+    _proxy_latency("h3", "h3", "p99"),
+    Bench(
+        "proxy-slow", f"memory while {proxy.SLOW_CLIENTS:,} clients read 10 MiB slowly through a proxy", "mb", "MB",
+        _PROXIES, proxy.slow_clients,
+        (Goal("velocity", 100.0),),
+        more_is_better=False,
+    ),
+)  # fmt: skip
+
+SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3, "trust": TRUST, "edge": EDGE, "proxy": PROXY}
 BENCHES = tuple(bench for suite in SUITES.values() for bench in suite)

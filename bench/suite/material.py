@@ -15,6 +15,8 @@ CACHE = BENCH / ".cache"
 SMALL = ("1k.bin", 1 << 10)
 MEDIUM = ("64k.bin", 64 << 10)
 LARGE = ("100m.bin", 100 << 20)
+# What slow clients read.
+SLOW = ("10m.bin", 10 << 20)
 
 # wrk and h2load read this through OPENSSL_CONF: they offer what the loader offers.
 OPENSSL_CLIENT = """\
@@ -54,7 +56,7 @@ def prepare() -> Setup:
     for folder in (tls, setup.root, CACHE / "logs"):
         folder.mkdir(parents=True, exist_ok=True)
     openssl_client().write_text(OPENSSL_CLIENT)
-    for name, size in (SMALL, MEDIUM, LARGE):
+    for name, size in (SMALL, MEDIUM, LARGE, SLOW):
         _write_random(setup.root / name, size)
     if not setup.certificate.exists():
         _issue_certificate(setup, tls)

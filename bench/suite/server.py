@@ -114,13 +114,20 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Pat
     while True:
         if process.poll() is not None:
             raise Failed("the server did not start")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        if answers(port):
             return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise Failed(f"the server does not listen; its log ends with: {_tail(log)}") from None
-            time.sleep(0.01)
+        if time.monotonic() > deadline:
+            raise Failed(f"the server does not listen; its log ends with: {_tail(log)}")
+        time.sleep(0.01)
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _wait_until_it_is_bound(process: subprocess.Popen[bytes], port: int) -> None:

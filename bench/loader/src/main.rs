@@ -37,9 +37,10 @@ fn run() -> Result<serde_json::Value> {
         "handshake" => modes::handshake::run(&mut args),
         "handshake-rate" => modes::handshake_rate::run(&mut args),
         "idle" => modes::idle::run(&mut args),
+        "slow" => modes::slow::run(&mut args),
         "start" => modes::start::run(&mut args),
         other => Err(format!(
-            "unknown mode {other:?}; there are rps, download, download-tcp, handshake, handshake-rate, idle and start"
+            "unknown mode {other:?}; there are rps, download, download-tcp, handshake, handshake-rate, idle, slow and start"
         )
         .into()),
     }

@@ -6,6 +6,7 @@ pub mod handshake;
 pub mod handshake_rate;
 pub mod idle;
 pub mod rps;
+pub mod slow;
 pub mod start;
 
 use std::future::Future;

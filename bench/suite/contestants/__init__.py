@@ -4,6 +4,7 @@ from suite.contestants.base import Contestant, Setup, Unavailable
 from suite.contestants.caddy import Caddy
 from suite.contestants.configured import Configured
 from suite.contestants.nginx import Nginx
+from suite.contestants.proxies import Haproxy
 from suite.contestants.raw import Raw, RawQuinn
 from suite.contestants.uvicorn import Uvicorn
 from suite.contestants.velocity import Velocity
@@ -12,6 +13,7 @@ __all__ = [
     "Caddy",
     "Configured",
     "Contestant",
+    "Haproxy",
     "Nginx",
     "Raw",
     "RawQuinn",

@@ -29,8 +29,7 @@ CONFIGURATION = """\
 https://:{port} {{
 	bind 127.0.0.1
 	tls {certificate} {key}
-	root * {root}
-	file_server
+	{what}
 }}
 """
 
@@ -60,10 +59,14 @@ class Caddy(Contestant):
                 port=port,
                 certificate=self.setup.certificate,
                 key=self.setup.key,
-                root=self.setup.root,
+                what=self.what(),
             )
         )
         return [str(self.executable), "run", "--adapter", "caddyfile", "--config", str(file)]
+
+    def what(self) -> str:
+        """The directives that say what is served."""
+        return f"root * {self.setup.root}\n\tfile_server"
 
     def environment(self) -> dict[str, str]:
         # It has one core: without this, Go would only find that out for itself.

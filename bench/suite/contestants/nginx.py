@@ -29,13 +29,14 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {outside}
     server {{
         listen 127.0.0.1:{port} ssl http2 backlog=4096;
         server_name localhost;
         ssl_protocols TLSv1.3;
         ssl_certificate {certificate};
         ssl_certificate_key {key};
-        root {root};
+        {inside}
     }}
 }}
 """
@@ -53,6 +54,7 @@ class Nginx(Contestant):
     def command(self, port: int) -> list[str]:
         folder = self.setup.cache / "nginx"
         folder.mkdir(parents=True, exist_ok=True)
+        outside, inside = self.what()
         file = folder / "nginx.conf"
         file.write_text(
             CONFIGURATION.format(
@@ -62,10 +64,15 @@ class Nginx(Contestant):
                 port=port,
                 certificate=self.setup.certificate,
                 key=self.setup.key,
-                root=self.setup.root,
+                outside=outside,
+                inside=inside,
             )
         )
         return [self._executable(), "-c", str(file), "-e", str(folder / "error.log")]
+
+    def what(self) -> tuple[str, str]:
+        """What is served: lines beside the server, and in it."""
+        return "", f"root {self.setup.root};"
 
     def _executable(self) -> str:
         return find("nginx", "apt-get install nginx, or leave it out with --contestants")

@@ -32,7 +32,7 @@ class Velocity(Contestant):
         return [
             self.executable,
             "serve",
-            *("--root", str(self.setup.root)),
+            *self.what(),
             *("--listen", f"127.0.0.1:{port}"),
             *("--cert", str(self.setup.certificate)),
             *("--key", str(self.setup.key)),
@@ -41,6 +41,10 @@ class Velocity(Contestant):
             *("--workers", "1"),
             "--no-access-log",
         ]
+
+    def what(self) -> list[str]:
+        """The flags that say what is served."""
+        return ["--root", str(self.setup.root)]
 
     def environment(self) -> dict[str, str]:
         # Nothing that is set for everyday use may change what is measured.

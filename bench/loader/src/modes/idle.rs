@@ -4,21 +4,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::args::Args;
 use crate::error::{Error, Result};
 use crate::modes::block_on;
 use crate::stats::rounded;
-use crate::target::{Resource, SERVER_NAME, Target};
-use crate::tcp::Protocol;
+use crate::target::{Resource, Target};
+use crate::tcp::{Connection, Protocol};
 use crate::tls::{self, Verify};
 use crate::{h3, quic};
 
@@ -31,7 +27,7 @@ const WINDOW: u32 = 1 << 20;
 /// An open connection that nothing is asked of any more.
 enum Idle {
     Quic(h3::Client),
-    Tcp(Box<TlsStream<TcpStream>>),
+    Tcp(Connection),
 }
 
 /// How to open a connection and do one request on it.
@@ -78,7 +74,7 @@ pub fn run(args: &mut Args) -> Result<Value> {
         sleep(Duration::from_secs_f64(settle)).await;
         let after = target.server.memory()?;
 
-        for connection in &mut open {
+        for connection in &open {
             if !connection.is_alive() {
                 return Err("the server closed connections that should have stayed open".into());
             }
@@ -133,34 +129,19 @@ impl Opener {
                 Ok(Idle::Quic(client))
             }
             Self::Tcp { connector, protocol } => {
-                let stream = TcpStream::connect(target.address).await?;
-                let mut stream = connector.connect(ServerName::try_from(SERVER_NAME)?, stream).await?;
-                let mut exchange = protocol.exchange(target, resource)?;
-                stream.write_all(&exchange.request()).await?;
-                let mut buffer = [0; 4096];
-                loop {
-                    let count = stream.read(&mut buffer).await?;
-                    if count == 0 {
-                        return Err("the server closed instead of answering".into());
-                    }
-                    let mut reply = Vec::new();
-                    let complete = exchange.feed(&buffer[..count], &mut reply)?;
-                    stream.write_all(&reply).await?;
-                    if complete {
-                        return Ok(Idle::Tcp(Box::new(stream)));
-                    }
-                }
+                let mut connection = Connection::open(connector, *protocol, target, resource).await?;
+                connection.exchange().await?;
+                Ok(Idle::Tcp(connection))
             }
         }
     }
 }
 
 impl Idle {
-    fn is_alive(&mut self) -> bool {
+    fn is_alive(&self) -> bool {
         match self {
             Self::Quic(client) => client.quic.close_reason().is_none(),
-            // Nothing is left to read on a healthy connection; its end would read as zero bytes.
-            Self::Tcp(stream) => !matches!(stream.get_ref().0.try_read(&mut [0; 1]), Ok(0)),
+            Self::Tcp(connection) => connection.is_alive(),
         }
     }
 }

@@ -1,13 +1,15 @@
-//! `rps`: HTTP/3 requests per second, `connections` times `streams` at once, as fast as they are
-//! answered or, with `--rate`, so many a second.
+//! `rps`: requests per second, `connections` times `streams` at once, as fast as they are answered or, with
+//! `--rate`, so many a second. HTTP/3 unless `--alpn` says otherwise; over TCP a connection has one stream.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
 
 use crate::args::Args;
 use crate::error::{Error, Result};
@@ -16,6 +18,7 @@ use crate::modes::block_on;
 use crate::quic;
 use crate::stats::{Meter, Samples, rounded};
 use crate::target::{Resource, Target};
+use crate::tcp::{Connection, Protocol};
 use crate::tls::{self, Verify};
 
 const WINDOW: u32 = 4 << 20;
@@ -36,42 +39,69 @@ impl Tally {
     }
 }
 
+/// What carries one request at a time.
+enum Stream {
+    /// With the request and the length of its answer.
+    Quic(Rc<h3::Client>, Rc<[u8]>, u64),
+    Tcp(Connection),
+}
+
+impl Stream {
+    async fn exchange(&mut self) -> Result<()> {
+        match self {
+            Self::Quic(client, request, length) => client.exchange(request, *length).await,
+            Self::Tcp(connection) => connection.exchange().await,
+        }
+    }
+}
+
 pub fn run(args: &mut Args) -> Result<Value> {
     let target = Target::take(args)?;
     let resource = Resource::take(args)?;
     let connections: usize = args.or("connections", 32)?;
-    let streams: usize = args.or("streams", 8)?;
+    let alpn: String = args.or("alpn", "h3".to_owned())?;
+    let over_tcp: Option<Protocol> = alpn.parse().ok();
+    let streams: usize = args.or("streams", if over_tcp.is_some() { 1 } else { 8 })?;
     // Real clients do not share sockets: one for each connection unless told otherwise.
     let sockets: usize = args.or("sockets", connections)?;
     let seconds: f64 = args.or("seconds", 5.0)?;
     let warmup: f64 = args.or("warmup", 1.0)?;
     let group: String = args.or("group", "x25519".to_owned())?;
-    let alpn: String = args.or("alpn", "h3".to_owned())?;
     let rate: Option<f64> = args.optional("rate")?;
     args.finish()?;
+    if over_tcp.is_some() && streams != 1 {
+        return Err("over TCP a connection has one stream".into());
+    }
     // Each stream keeps its own beat; together they make the rate.
     let beat = rate.map(|rate| Duration::from_secs_f64((connections * streams) as f64 / rate));
 
     block_on(async move {
-        let config = quic::config(tls::config(&target.ca, &group, &alpn, Verify::Yes)?, WINDOW)?;
-        let endpoints = (0..sockets.max(1))
-            .map(|_| quic::endpoint())
-            .collect::<Result<Vec<_>>>()?;
-        let request: Rc<[u8]> = h3::request(&target, &resource)?.into();
+        let tls = tls::config(&target.ca, &group, &alpn, Verify::Yes)?;
         let tally = Rc::new(Tally::default());
-        for index in 0..connections {
-            let connection = quic::connect(&endpoints[index % endpoints.len()], &config, target.address).await?;
-            let client = Rc::new(h3::Client::new(connection).await?);
-            for stream in 0..streams {
-                let offset = (index * streams + stream) as f64 / (connections * streams) as f64;
-                let pace = beat.map(|beat| (Instant::now() + beat.mul_f64(offset), beat));
-                spawn_local(requests(
-                    client.clone(),
-                    request.clone(),
-                    resource.length,
-                    pace,
-                    tally.clone(),
-                ));
+        let pace = |place: usize| {
+            let offset = place as f64 / (connections * streams) as f64;
+            beat.map(|beat| (Instant::now() + beat.mul_f64(offset), beat))
+        };
+        if let Some(protocol) = over_tcp {
+            let connector = TlsConnector::from(Arc::new(tls));
+            for index in 0..connections {
+                let connection = Connection::open(&connector, protocol, &target, &resource).await?;
+                spawn_local(requests(Stream::Tcp(connection), pace(index), tally.clone()));
+            }
+        } else {
+            let config = quic::config(tls, WINDOW)?;
+            let endpoints = (0..sockets.max(1))
+                .map(|_| quic::endpoint())
+                .collect::<Result<Vec<_>>>()?;
+            let request: Rc<[u8]> = h3::request(&target, &resource)?.into();
+            for index in 0..connections {
+                let connection = quic::connect(&endpoints[index % endpoints.len()], &config, target.address).await?;
+                let client = Rc::new(h3::Client::new(connection).await?);
+                for stream in 0..streams {
+                    let place = index * streams + stream;
+                    let stream = Stream::Quic(client.clone(), request.clone(), resource.length);
+                    spawn_local(requests(stream, pace(place), tally.clone()));
+                }
             }
         }
 
@@ -105,13 +135,7 @@ pub fn run(args: &mut Args) -> Result<Value> {
 
 /// One stream after the other on one connection, until the loader ends or something fails. `pace` is
 /// when the first is due, and how long after it the next.
-async fn requests(
-    client: Rc<h3::Client>,
-    request: Rc<[u8]>,
-    length: u64,
-    mut pace: Option<(Instant, Duration)>,
-    tally: Rc<Tally>,
-) {
+async fn requests(mut stream: Stream, mut pace: Option<(Instant, Duration)>, tally: Rc<Tally>) {
     loop {
         let mut start = Instant::now();
         if let Some((due, beat)) = &mut pace {
@@ -124,7 +148,7 @@ async fn requests(
             }
             *due += *beat;
         }
-        if let Err(error) = client.exchange(&request, length).await {
+        if let Err(error) = stream.exchange().await {
             return tally.failed(error);
         }
         if tally.measuring.get() {
