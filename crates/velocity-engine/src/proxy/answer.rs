@@ -6,12 +6,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::h1;
@@ -24,8 +23,8 @@ const SHORT: u64 = 64 * 1024;
 
 /// An HTTP/1.1 answer, and the connection that brings it.
 pub struct Single {
-    pub incoming: Incoming,
-    pub connection: Option<h1::Connection>,
+    /// `None` when it is over.
+    pub exchange: Option<h1::Exchange>,
     pub key: Key,
     pub upstream: Arc<Upstream>,
 }
@@ -33,14 +32,14 @@ pub struct Single {
 impl Single {
     /// The body, as short as it is.
     pub fn into_body(mut self, idle: Duration, busy: Busy) -> Body {
-        if self.incoming.is_end_stream() {
+        let exact = self.length().exact();
+        if exact == Some(0) {
             self.release();
             return Body::Empty;
         }
         // What came with the head needs no stream.
-        let exact = self.incoming.size_hint().exact().filter(|length| *length <= SHORT);
         let mut first = None;
-        if exact.is_some()
+        if exact.is_some_and(|length| length <= SHORT)
             && let Poll::Ready(frame) = self.poll_frame(&mut Context::from_waker(std::task::Waker::noop()))
         {
             first = frame;
@@ -56,7 +55,7 @@ impl Single {
 
     /// The answer is over: the connection may have another one.
     fn release(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.exchange.take().and_then(h1::Exchange::into_connection) {
             pool::put_single(&self.key, &self.upstream, connection);
         }
     }
@@ -71,41 +70,27 @@ pub trait Chunks {
 
 impl Chunks for Single {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        // Asking first tells the connection that there is room.
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if frame.is_pending()
-            && let Some(connection) = &mut self.connection
-        {
-            if connection.drive(cx).is_ready() {
-                self.connection = None;
-            }
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        let Some(exchange) = &mut self.exchange else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(exchange.poll_frame(cx));
+        match &frame {
+            Some(Err(_)) => self.exchange = None,
+            _ if exchange.is_end() => self.release(),
+            _ => {}
         }
-        match frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                if self.incoming.is_end_stream() {
-                    self.release();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                self.release();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.connection = None;
-                Poll::Ready(Some(Err(io::Error::other(error))))
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        Poll::Ready(frame)
     }
 
     fn is_end(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.exchange.as_ref().is_none_or(h1::Exchange::is_end)
     }
 
     fn length(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.exchange {
+            Some(exchange) => exchange.length(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

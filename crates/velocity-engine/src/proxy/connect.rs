@@ -52,7 +52,7 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
         };
         return match upstream.address.scheme {
             Scheme::H2c => h2(stream).await,
-            _ => Ok(Connection::H1(h1::Connection::new(stream).await?)),
+            _ => Ok(Connection::H1(h1::Connection::new(stream))),
         };
     };
     let mut options = tls.clone();
@@ -67,7 +67,7 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
         .map_err(|error| Failure::connect(&error))?;
     match opened {
         Opened::Tcp(stream, Protocol::H2) => h2(stream).await,
-        Opened::Tcp(stream, _) => Ok(Connection::H1(h1::Connection::new(stream).await?)),
+        Opened::Tcp(stream, _) => Ok(Connection::H1(h1::Connection::new(stream))),
         Opened::Quic(connection) => Ok(Connection::Many(Shared::H3(Arc::new(connection)))),
     }
 }

@@ -75,7 +75,7 @@ async fn ask(upstream: &Upstream, plan: &plan::Health) -> Option<bool> {
             request
                 .headers_mut()
                 .insert(HOST, HeaderValue::from_str(authority.as_str()).ok()?);
-            connection.send(request).await.ok()?.0.status()
+            connection.send(request, |_| {}).await.ok()?.0.status
         }
         Connection::Many(shared) => {
             let scheme = if upstream.tls.is_some() { "https" } else { "http" };

@@ -260,12 +260,10 @@ impl Proxy {
                     let fresh = !connection.used;
                     let request = self.request(call, upstream, payload, true, upgrade)?;
                     match self.single(connection, request, payload).await {
-                        Ok((head, _)) if head.status() == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
+                        Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
                             return Err(switched_unasked());
                         }
-                        Ok((head, connection)) => {
-                            break self.answered(head, connection, key, upstream, idle, busy).await;
-                        }
+                        Ok((head, exchange)) => break self.answered(head, exchange, key, upstream, busy),
                         Err(failure) if failure.reached == Reached::Nobody && !fresh && payload.is_there() => {
                             stale = true;
                         }
@@ -405,16 +403,16 @@ impl Proxy {
         connection: h1::Connection,
         request: Request<Body>,
         payload: &mut Payload,
-    ) -> Result<(http::Response<hyper::body::Incoming>, h1::Connection), Failure> {
+    ) -> Result<(http::response::Parts, h1::Exchange), Failure> {
         let (request, activity) = Upload::watch(request);
-        match self.within(&activity, connection.send(request)).await? {
+        match self.within(&activity, connection.send(request, |_| {})).await? {
             Ok(answered) => Ok(answered),
-            Err((failure, request)) => {
+            Err((failure, body)) => {
                 if let Some(error) = activity.broken() {
                     return Err(Failure::upload(error));
                 }
-                if let Some(request) = request {
-                    payload.put_back(request.into_body());
+                if let Some(body) = body {
+                    payload.put_back(body);
                 }
                 Err(failure)
             }
@@ -476,28 +474,25 @@ impl Proxy {
         }
     }
 
-    async fn answered(
+    fn answered(
         &self,
-        response: http::Response<hyper::body::Incoming>,
-        connection: h1::Connection,
+        mut head: http::response::Parts,
+        exchange: h1::Exchange,
         key: Key,
         upstream: &Arc<Upstream>,
-        idle: Duration,
         busy: Busy,
     ) -> Response {
-        let (mut head, incoming) = response.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let stream = connection.into_stream().await;
-            head.extensions
-                .insert(Switched(Arc::new(std::sync::Mutex::new(Some(stream)))));
+            let stream = Arc::new(std::sync::Mutex::new(Some(exchange.into_stream())));
+            head.extensions.insert(Switched(stream));
             return Response::from_parts(head, Body::Empty);
         }
         let single = Single {
-            incoming,
-            connection: Some(connection),
+            exchange: Some(exchange),
             key,
             upstream: upstream.clone(),
         };
+        let idle = Duration::from_millis(self.plan.timeouts.idle_ms);
         Response::from_parts(head, single.into_body(idle, busy))
     }
 }

@@ -43,7 +43,7 @@ struct Head {
 }
 
 /// Something that can be read in two ways.
-struct Ambiguous;
+pub(crate) struct Ambiguous;
 
 impl Framing {
     /// Follow what was read. `Err` says how many of the bytes may be handed on; nothing that comes later may.
@@ -171,7 +171,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// RFC 9112 section 7.1, with extensions, which are ignored.
-fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
+pub(crate) fn chunk_size(line: &[u8]) -> Result<u64, Ambiguous> {
     let end = line
         .iter()
         .position(|byte| !byte.is_ascii_hexdigit())

@@ -3,7 +3,7 @@
 //! accept → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
 
 mod batch;
-mod framing;
+pub(crate) mod framing;
 mod h1;
 mod h2;
 #[cfg(test)]
