@@ -129,15 +129,19 @@ impl Filter {
     /// The same for what takes time; after [`Filter::request`].
     async fn wait(&self, call: &Call<'_>, body: &mut Body, read: bool) -> Option<Response> {
         match self {
-            Filter::Waf(waf) if !body.is_empty() => waf.body(call, body).await,
+            Filter::Waf(waf) => waf.body(call, body).await,
             Filter::BasicAuth(auth) => auth.wait(call).await,
-            Filter::RequestSize(size) if !body.is_empty() => size.body(body, read).await,
+            Filter::RequestSize(size) => size.body(body, read).await,
             _ => None,
         }
     }
 
-    fn waits(&self) -> bool {
-        matches!(self, Filter::Waf(_) | Filter::BasicAuth(_) | Filter::RequestSize(_))
+    fn waits(&self, body: &Body) -> bool {
+        match self {
+            Filter::Waf(_) | Filter::RequestSize(_) => !body.is_empty(),
+            Filter::BasicAuth(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -210,10 +214,12 @@ impl Chain {
             if let Some(answer) = filter.request(&setting.call(parts), extra) {
                 return Some(answer);
             }
-            if filter.waits()
-                && let Some(answer) = filter.wait(&setting.call(parts), body, reads).await
-            {
-                return Some(answer);
+            if filter.waits(body) {
+                let call = setting.call(parts);
+                // Boxed, for those that have nothing to wait for.
+                if let Some(answer) = Box::pin(filter.wait(&call, body, reads)).await {
+                    return Some(answer);
+                }
             }
         }
         None

@@ -6,9 +6,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +21,8 @@ pub struct Progress {
     /// Milliseconds after `opened`.
     last: AtomicU64,
     blocked: AtomicBool,
+    /// Who waits until it is no longer blocked.
+    waiting: Mutex<Option<Waker>>,
 }
 
 impl Progress {
@@ -32,6 +34,19 @@ impl Progress {
     /// Whether bytes wait for the peer to read.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Wait while bytes wait for the peer to read.
+    pub fn poll_unblocked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_blocked() {
+            return Poll::Ready(());
+        }
+        *self.waiting() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn last(&self) -> Instant {
@@ -52,6 +67,7 @@ impl<T> Stall<T> {
             opened: Instant::now(),
             last: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
+            waiting: Mutex::default(),
         };
         Self {
             inner,
@@ -67,7 +83,13 @@ impl<T> Stall<T> {
 
     /// Pass on what a write came to; start, keep or end the timer.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        self.progress.blocked.store(written.is_pending(), Ordering::Relaxed);
+        let was_blocked = self.progress.blocked.swap(written.is_pending(), Ordering::Relaxed);
+        if was_blocked
+            && written.is_ready()
+            && let Some(waiting) = self.progress.waiting().take()
+        {
+            waiting.wake();
+        }
         if written.is_ready() {
             self.blocked = None;
             self.progress.moved();

@@ -18,6 +18,7 @@ mod upload;
 mod upstream;
 
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -250,7 +251,8 @@ impl Proxy {
             let (connection, place) = match held(&key).filter(|_| !stale) {
                 Some(held) => held,
                 None => {
-                    let made = self.connect(upstream, &key).await?;
+                    // Boxed, like everything that few requests need.
+                    let made = Box::pin(self.connect(upstream, &key)).await?;
                     connect = Some(begin.elapsed());
                     made
                 }
@@ -280,7 +282,7 @@ impl Proxy {
                 }
                 Connection::Many(shared) => {
                     let request = self.request(call, upstream, payload, false, None)?;
-                    let (head, body) = self.many(shared, request, payload).await?.into_parts();
+                    let (head, body) = Box::pin(self.many(shared, request, payload)).await?.into_parts();
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Err(switched_unasked());
                     }
@@ -405,7 +407,8 @@ impl Proxy {
         payload: &mut Payload,
     ) -> Result<(http::response::Parts, h1::Exchange), Failure> {
         let (request, activity) = Upload::watch(request);
-        match self.within(&activity, connection.send(request, |_| {})).await? {
+        let answer = pin!(connection.send(request, |_| {}));
+        match self.within(&activity, answer).await? {
             Ok(answered) => Ok(answered),
             Err((failure, body)) => {
                 if let Some(error) = activity.broken() {
@@ -427,7 +430,7 @@ impl Proxy {
     ) -> Result<http::Response<Body>, Failure> {
         let (request, activity) = Upload::watch(request);
         match shared {
-            Shared::H2(mut sender) => match self.within(&activity, sender.try_send_request(request)).await? {
+            Shared::H2(mut sender) => match self.within(&activity, pin!(sender.try_send_request(request))).await? {
                 Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(std::io::Error::other)))),
                 Err(mut error) => {
                     if let Some(error) = activity.broken() {
@@ -445,7 +448,7 @@ impl Proxy {
                     Err(Failure::exchange(reached, error.error()))
                 }
             },
-            Shared::H3(connection) => match self.within(&activity, connection.send(request)).await? {
+            Shared::H3(connection) => match self.within(&activity, pin!(connection.send(request))).await? {
                 Ok(response) => Ok(response),
                 Err(error) => Err(match activity.broken() {
                     Some(error) => Failure::upload(error),
@@ -456,9 +459,12 @@ impl Proxy {
     }
 
     /// The head of an answer has to come within its time, counted from the last byte of the request.
-    async fn within<T>(&self, activity: &upload::Activity, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn within<T>(
+        &self,
+        activity: &upload::Activity,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Failure> {
         let limit = Duration::from_millis(self.plan.timeouts.response_ms);
-        let mut answer = std::pin::pin!(answer);
         loop {
             let until = activity.last() + limit;
             if let Ok(answered) = tokio::time::timeout_at(until.into(), answer.as_mut()).await {

@@ -126,11 +126,12 @@ impl Oidc {
             remove(parts, name);
         }
         let path = parts.uri.path();
+        // Boxed, what asks the provider: that is rare, and large.
         if path == self.callback_path {
-            return Some(self.finish(&setting.call(parts)).await);
+            return Some(Box::pin(self.finish(&setting.call(parts))).await);
         }
         if path == self.logout_path {
-            return Some(self.logout().await);
+            return Some(Box::pin(self.logout()).await);
         }
         let claims = match self.who(parts, setting).await {
             Ok(claims) => claims,
@@ -165,7 +166,7 @@ impl Oidc {
         }
         let call = setting.call(parts);
         if let Some(token) = bearer(parts) {
-            return match self.provider.verify(token, &self.audiences, None).await {
+            return match Box::pin(self.provider.verify(token, &self.audiences, None)).await {
                 Ok(claims) => Ok(Arc::new(claims::keep(&claims, &self.claims))),
                 Err(Failure::Unreachable) => Err(unavailable()),
                 Err(Failure::Invalid(reason)) => {
@@ -177,7 +178,7 @@ impl Oidc {
         let session = cookie::find(&parts.headers, &self.cookie);
         match session.and_then(|text| self.vault.open::<Session>(&self.cookie, text)) {
             Some(session) => Ok(Arc::new(session.claims)),
-            None if is_browser(parts) => Err(self.begin(&call).await),
+            None if is_browser(parts) => Err(Box::pin(self.begin(&call)).await),
             None => Err(unauthorized("Bearer")),
         }
     }

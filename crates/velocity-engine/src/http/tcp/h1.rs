@@ -14,13 +14,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::framing::Framing;
-use super::{BoxError, answer};
+use super::{BoxError, Tracked, answer};
 use crate::net::rewind::Rewind;
 use crate::net::stall::Progress;
 use crate::net::tunnel;
@@ -43,7 +44,7 @@ pub async fn serve<S>(
     peer: &Arc<Peer>,
     service: Arc<Service>,
     limits: &Limits,
-    progress: &Progress,
+    progress: &Arc<Progress>,
     mut shutdown: Shutdown,
 ) -> Result<(), BoxError>
 where
@@ -78,7 +79,7 @@ async fn talk<S>(
     peer: &Arc<Peer>,
     service: &Service,
     limits: &Limits,
-    progress: &Progress,
+    progress: &Arc<Progress>,
     shutdown: &mut Shutdown,
 ) -> hyper::Result<Option<Rewind<S>>>
 where
@@ -102,7 +103,10 @@ where
             if let Some(upstream) = response.extensions_mut().remove::<Switched>() {
                 let _ = switched.set(upstream);
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| Paced {
+                body,
+                progress: progress.clone(),
+            }))
         }
     });
     let stream = Listened {
@@ -171,6 +175,31 @@ where
         first = first => first.ok().filter(|bytes| !bytes.is_empty()),
         () = tokio::time::sleep_until(until) => None,
         () = shutdown.draining() => None,
+    }
+}
+
+/// A body of which no more is asked for while the client does not take what there is: hyper would fill its own buffers
+/// first.
+struct Paced {
+    body: Tracked,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        ready!(self.progress.poll_unblocked(cx));
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -36,9 +36,12 @@ use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
 
-/// What hyper (HTTP/2) and rustls may each hold of a response before it is written: several records
-/// at once, and still within a core's second-level cache.
+/// What HTTP/2 may hold of a response before it is written: several records at once, and still within a core's
+/// second-level cache.
 const WRITE_BUFFER: usize = 256 * 1024;
+
+/// What rustls may hold for a client that does not read, in bytes.
+const TLS_BUFFER: usize = 32 * 1024;
 
 /// What TLS runs on: the socket, with a limit on blocked writes, and the ClientHello put back.
 type Transport = Rewind<Stall<TcpStream>>;
@@ -110,7 +113,7 @@ async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<
     let mut stream = tokio_rustls::TlsAcceptor::from(choice.config)
         .accept(Rewind::new(received, stream))
         .await?;
-    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
+    stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     Ok((Box::new(stream), choice.downgrade))
 }
 
