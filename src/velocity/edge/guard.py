@@ -1,0 +1,117 @@
+"""What Velocity's data plane does in front of an application, done in Python for servers that are not Velocity.
+
+A server that carries out the rules itself says so in the scope: `extensions["velocity"]["rules"]` is true.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from velocity.edge.answers import variables
+from velocity.edge.limits import RateLimiter
+from velocity.edge.requests import Connection
+
+if TYPE_CHECKING:
+    from velocity.config.middleware import RateLimitRule
+    from velocity.edge.app import EdgeApp
+    from velocity.edge.rules import Rules
+    from velocity.edge.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Guard", "enforced_by_server", "without_rules"]
+
+_log = logging.getLogger("velocity.edge")
+_REFUSED = b"too many requests, try again later\n"
+
+
+def enforced_by_server(scope: Scope) -> bool:
+    """Whether the server carries out the rules of the application itself."""
+    return bool(((scope.get("extensions") or {}).get("velocity") or {}).get("rules"))
+
+
+def without_rules(scope: Scope) -> dict[str, Any]:
+    """The extensions of a scope for an application further inside, whose rules the server does not know."""
+    extensions = dict(scope.get("extensions") or {})
+    if "velocity" in extensions:
+        extensions["velocity"] = {**extensions["velocity"], "rules": False}
+    return extensions
+
+
+class Guard:
+    """The rules of an application around everything else in it."""
+
+    def __init__(self, app: EdgeApp, rules: Rules) -> None:
+        self._app = app
+        self._rules = rules
+        self._limiter: tuple[RateLimitRule, RateLimiter] | None = None
+        self._warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, inner: ASGIApp) -> None:
+        """Serve one request or WebSocket."""
+        if enforced_by_server(scope):
+            await inner(scope, receive, send)
+            return
+        self._warn()
+        connection = Connection(scope, self._app)
+        told: list[tuple[bytes, bytes]] = []
+        refused = False
+        limiter = self._current()
+        if limiter is not None:
+            standing = limiter.admit(limiter.key_of(connection))
+            told = limiter.fields(standing)
+            if not standing.allowed:
+                refused = True
+                told.append((b"retry-after", str(max(-(-standing.reset // 1), 1)).partition(".")[0].encode()))
+
+        async def out(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+                message = {**message, "headers": self._fields(message.get("headers", ()), told, connection)}
+            await send(message)
+
+        if refused:
+            await _refuse(scope, receive, out)
+        else:
+            await inner(scope, receive, out)
+
+    def _current(self) -> RateLimiter | None:
+        rule = self._rules.rate_limit
+        if rule is None:
+            return None
+        if self._limiter is None or self._limiter[0] is not rule:
+            self._limiter = (rule, RateLimiter(rule))
+        return self._limiter[1]
+
+    def _fields(
+        self, fields: Any, told: list[tuple[bytes, bytes]], connection: Connection
+    ) -> list[tuple[bytes, bytes]]:
+        """The fields of an answer, with those that are still missing."""
+        result = [(bytes(name).lower(), bytes(value)) for name, value in fields]
+        present = {name for name, _ in result}
+        result += told
+        for name, value in self._app.default_fields:
+            key = name.encode("ascii")
+            # HSTS means nothing in clear (RFC 6797 section 7.2).
+            if key in present or (name == "strict-transport-security" and connection.scheme not in ("https", "wss")):
+                continue
+            text = self._app.templates.inline(value, variables(connection)) if "{" in value else value
+            result.append((key, text.encode("latin-1", "replace")))
+        return result
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            if self._rules.waf is not None and self._rules.waf.enabled:
+                _log.warning("the web application firewall is Velocity's, and this server is another: it does not run")
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(_REFUSED)).encode())]
+    await send({"type": f"{kind}.start", "status": 429, "headers": headers})
+    body = b"" if scope.get("method") == "HEAD" else _REFUSED
+    await send({"type": f"{kind}.body", "body": body, "more_body": False})

@@ -1,0 +1,198 @@
+"""Rules that Velocity's data plane carries out itself: no Python runs for a request that they answer or refuse.
+
+They are kept in the models of `edge.yaml`, so that what an application says and what a file says is one thing.
+`EdgeApp.plan_rules` gives them to the server; under any other server `velocity.edge.guard` does the same in Python, except for
+the web application firewall.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from velocity.config import action
+from velocity.config.edge import EdgeConfig
+from velocity.config.middleware import HeadersRule, RateLimitRule, SecurityHeaders, WafRules
+from velocity.edge.routing import beats, pattern_segments
+from velocity.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pydantic import JsonValue
+
+    from velocity.config.section import Section
+
+__all__ = ["RuleRoute", "Rules", "checked", "patterns_of", "rate_limit", "templated"]
+
+M = TypeVar("M", bound="Section")
+
+RuleRoute: TypeAlias = (
+    action.JsonRoute
+    | action.TextRoute
+    | action.TemplateRoute
+    | action.StaticFileRoute
+    | action.FilesRoute
+    | action.RedirectRoute
+)
+
+
+class Rules:
+    """The rules of an application.
+
+    Args:
+        added: called with every route.
+
+    Attributes:
+        rate_limit: None is none.
+        waf: None is none.
+        security_headers: False sends none.
+        headers: further fields of every answer.
+        routes: in the order in which they were added.
+    """
+
+    def __init__(self, added: Callable[[RuleRoute], None]) -> None:
+        self.rate_limit: RateLimitRule | None = None
+        self.waf: WafRules | None = None
+        self.security_headers: SecurityHeaders | bool = True
+        self.headers: list[HeadersRule] = []
+        self.routes: list[RuleRoute] = []
+        self._added = added
+
+    # --- answers without Python ---
+
+    def json(self, path: str, body: JsonValue, *, status: int = 200, methods: Iterable[str] = ("GET",)) -> None:
+        """JSON in which every text is a template: `{"message": "Hello, {{ name }}"}` for `/hello/{name}`."""
+        self._route(action.JsonRoute, path, methods, kind="json", body=body, status=status)
+
+    def text(self, path: str, body: str, *, status: int = 200, methods: Iterable[str] = ("GET",)) -> None:
+        """Text, as it is."""
+        self._route(action.TextRoute, path, methods, kind="text", body=body, status=status)
+
+    def template(self, path: str, name: str, *, status: int = 200, methods: Iterable[str] = ("GET",)) -> None:
+        """A page from a template of `templates_dir`."""
+        self._route(action.TemplateRoute, path, methods, kind="template", name=name, status=status)
+
+    def file(self, path: str, file: str | Path, *, content_type: str | None = None) -> None:
+        """One file."""
+        named = str(Path(file).absolute())
+        self._route(action.StaticFileRoute, path, ("GET",), kind="static_file", file=named, content_type=content_type)
+
+    def files(
+        self,
+        path: str,
+        root: str | Path,
+        *,
+        index: Iterable[str] = ("index.html",),
+        cache_control: str | None = None,
+        dotfiles: bool = False,
+    ) -> None:
+        """A folder; nothing outside of it is served."""
+        self._route(
+            action.FilesRoute,
+            path.rstrip("/") or "/",
+            ("GET",),
+            kind="files",
+            root=str(Path(root).absolute()),
+            index=tuple(index),
+            cache_control=cache_control,
+            dotfiles=dotfiles,
+        )
+
+    def redirect(self, path: str, to: str, *, status: int = 308, methods: Iterable[str] = ("GET",)) -> None:
+        """Another address, a template: `/new/{{ name }}`."""
+        self._route(action.RedirectRoute, path, methods, kind="redirect", to=to, status=status)
+
+    def _route(self, model: type[Any], path: str, methods: Iterable[str], **values: Any) -> None:
+        route: RuleRoute = checked(model, {"path": path, "methods": list(methods), **values}, f"the rule for {path}")
+        self._added(route)
+        self.routes.append(route)
+
+    # --- what the server is given ---
+
+    def compiled(self, templates_dir: Path | None, python: Iterable[tuple[str, frozenset[str]]]) -> EdgeConfig:
+        """The rules as the edge configuration that the server runs.
+
+        A route of which Python has a more exact one for some of its requests stays in Python: the data plane comes first,
+        and would take them.
+
+        Args:
+            templates_dir: of the application.
+            python: path and methods of every route that is no rule.
+        """
+        others = [(pattern_segments(path), methods) for path, methods in python]
+
+        def hidden(route: RuleRoute) -> bool:
+            methods = frozenset(route.methods)
+            return any(
+                (theirs & methods or "*" in theirs) and beats(segments, mine)
+                for mine in map(pattern_segments, patterns_of(route))
+                for segments, theirs in others
+            )
+
+        routes = [route for route in self.routes if not hidden(route)]
+        # The first that matches answers there, the most exact here.
+        ordered = sorted(routes, key=lambda route: [_exactness(one) for one in pattern_segments(patterns_of(route)[0])])
+        return EdgeConfig(
+            templates_dir=str(templates_dir) if templates_dir else None,
+            rate_limit=self.rate_limit,
+            waf=self.waf,
+            security_headers=self.security_headers,
+            middlewares=tuple(self.headers),
+            routes=tuple(ordered),
+        )
+
+
+def rate_limit(limit: int, per: float | str | timedelta, key: str) -> RateLimitRule:
+    """At most `limit` requests in any window.
+
+    Raises:
+        ConfigError: RULE_INVALID.
+    """
+    if isinstance(per, timedelta):
+        per = per.total_seconds()
+    window = per if isinstance(per, str) else f"{round(per * 1000)}ms"
+    return checked(RateLimitRule, {"limit": limit, "window": window, "key": key}, "the rate limit")
+
+
+def checked(model: type[M], values: Mapping[str, Any], what: str) -> M:
+    """A model of configuration with these values.
+
+    Raises:
+        ConfigError: RULE_INVALID, in one line.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        cause = (first.get("ctx") or {}).get("error")
+        text = str(cause or first["msg"])
+        raise ConfigError("RULE_INVALID", f"{what}: {where}: {text}", getattr(cause, "hint", "")) from None
+
+
+def patterns_of(route: RuleRoute) -> list[str]:
+    """The paths that a rule answers, as patterns."""
+    kind, path = route.path
+    if route.kind == "files" or kind == "prefix":
+        base = path.removesuffix("/")
+        return [f"{base}/{{*rest}}", *([base, f"{base}/"] if base else ["/"])]
+    return [path]
+
+
+def _exactness(segment: str) -> int:
+    return 2 if segment.startswith("{*") else 1 if segment.startswith("{") else 0
+
+
+def templated(value: JsonValue, render: Callable[[str], str]) -> JsonValue:
+    """JSON with every text but the names of members rendered."""
+    if isinstance(value, str):
+        return render(value)
+    if isinstance(value, list):
+        return [templated(one, render) for one in value]
+    if isinstance(value, dict):
+        return {name: templated(one, render) for name, one in value.items()}
+    return value

@@ -1,0 +1,73 @@
+"""Templates: jinja2 with automatic escaping, in the dialect of the data plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, TemplateNotFound
+
+from velocity.edge.files import media_type
+from velocity.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["SUFFIXES", "Templates"]
+
+SUFFIXES = (".j2", ".jinja", ".jinja2")
+"""What says that a page is a template; not part of its type."""
+
+_ESCAPED = (".html", ".htm", ".xml", ".xhtml", ".svg")
+
+
+class Templates:
+    """The templates of a folder, and those of rules.
+
+    Args:
+        folder: None where there are none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.environment = Environment(
+            loader=FileSystemLoader(folder) if folder else None, autoescape=_escapes, keep_trailing_newline=True
+        )
+        # JSON and header fields are not HTML.
+        self._plain = Environment(autoescape=False, keep_trailing_newline=True)  # noqa: S701
+
+    def render(self, name: str, context: Mapping[str, Any]) -> str:
+        """A page.
+
+        Raises:
+            ConfigError: TEMPLATE_MISSING.
+        """
+        if self.folder is None:
+            raise ConfigError("TEMPLATE_MISSING", f"there is no template {name}", "EdgeApp(templates_dir=...)")
+        try:
+            return self.environment.get_template(name).render(context)
+        except TemplateNotFound as error:
+            hint = f"templates are looked for in {self.folder}"
+            raise ConfigError("TEMPLATE_MISSING", f"there is no template {error.name}", hint) from None
+
+    def inline(self, text: str, context: Mapping[str, Any]) -> str:
+        """Text with `{{ }}` in it, which stands where nothing needs escaping."""
+        return self._plain.from_string(text).render(context) if "{" in text else text
+
+
+def _escapes(name: str | None) -> bool:
+    """Whether a template is HTML or XML; one without a name is taken to be."""
+    return name is None or page_name(name).endswith(_ESCAPED)
+
+
+def page_name(name: str) -> str:
+    """The name of the page that a template is of: `login.html` of `login.html.j2`."""
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def page_type(name: str) -> str:
+    """The media type of the page that a template is of."""
+    return media_type(page_name(name))
