@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -45,7 +46,7 @@ class BackgroundTasks:
                 if inspect.iscoroutinefunction(function):
                     await function(*args, **kwargs)
                 else:
-                    result = await to_thread.run_sync(lambda f=function, a=args, k=kwargs: f(*a, **k))
+                    result = await to_thread.run_sync(functools.partial(function, *args, **kwargs))
                     if inspect.isawaitable(result):
                         await result
             except Exception:

@@ -1,4 +1,4 @@
-"""From a scope to an answer: the route is looked up, its middleware and handler are called, what they raise is answered."""
+"""From a scope to an answer: a route is looked up, middleware and handler are called, what they raise is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about an application: its OpenAPI document, and a page that shows it without scripts or anything from elsewhere."""
+"""Pages about an application: its OpenAPI document, and one that shows it, with nothing from elsewhere."""
 
 from __future__ import annotations
 

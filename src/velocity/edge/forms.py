@@ -113,7 +113,7 @@ class _Multipart:
     """The parts of a form while they come."""
 
     def __init__(self, boundary: str) -> None:
-        # Strict parsing would refuse what follows the last boundary when it comes late, and many send a line break there.
+        # Strict parsing refuses what follows the last boundary when it comes late, and many send a line break there.
         self._parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS)
         self._pairs: list[tuple[str, str | UploadFile]] = []
         self._part: object = None

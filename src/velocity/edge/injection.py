@@ -1,4 +1,4 @@
-"""The arguments of a handler, from a request: values are validated, dependencies called, and what is wrong is told at once."""
+"""The arguments of a handler: values are validated, dependencies called, and all that is wrong is told at once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """At most so many requests in any window (RFC 6585 section 4; draft-ietf-httpapi-ratelimit-headers-10).
 
-What the data plane does, for servers that are not Velocity: a true sliding window with the same fields and the same answer.
-Memory is bounded: there are at most `MAX_KEYS` keys with `MAX_STAMPS` times in all, and who has not been seen for longest
-makes room. State is that of one process.
+What the data plane does, for servers that are not Velocity: a true sliding window, with the same fields and the same
+answer. Memory is bounded: there are at most `MAX_KEYS` keys with `MAX_STAMPS` times in all, and who has not been seen
+for longest makes room. State is that of one process.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class Body(Source):
 class Depends:
     """A value that a function makes: `user: Annotated[User, Depends(current_user)]`.
 
-    The function has parameters like a handler, except for a body. It may be asynchronous, and it may be a generator: what
-    comes after its `yield` runs when the answer and its background tasks are done.
+    The function has parameters like a handler, except for a body. It may be asynchronous, and it may be a generator:
+    what comes after its `yield` runs when the answer and its background tasks are done.
 
     Attributes:
         function: what makes the value.

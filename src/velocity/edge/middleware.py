@@ -7,7 +7,7 @@
         response.headers["server-timing"] = f"app;dur={(time.monotonic() - begin) * 1000:.1f}"
         return response
 
-The first that is added is the outermost. What an inner one or the handler raises has become an answer before it comes back.
+The first that is added is the outermost. What an inner one or the handler raises comes back as an answer.
 """
 
 from __future__ import annotations

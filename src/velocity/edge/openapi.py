@@ -85,8 +85,8 @@ class _Schemas:
         inputs: list[tuple[Hashable, _Mode, TypeAdapter[Any]]] = []
         for route in routes:
             assert route.signature is not None  # noqa: S101 - for the type checker
-            for parameter in route.signature.all_parameters():
-                inputs.append((id(parameter.adapter), "validation", parameter.adapter))
+            adapters = [one.adapter for one in route.signature.all_parameters()]
+            inputs += ((id(adapter), "validation", adapter) for adapter in adapters)
             body = route.signature.body
             if body is not None and body.adapter is not None:
                 inputs.append((id(body.adapter), "validation", body.adapter))

@@ -59,8 +59,8 @@ class RequestInvalid(HTTPProblem):
     """Parameters or a body that are not what the handler declares.
 
     Args:
-        errors: each with `detail`, `type`, `in` (`path`, `query`, `header`, `cookie`, `body`), `name` of a parameter, and
-            `pointer`, a JSON pointer (RFC 6901) into a body.
+        errors: each with `detail`, `type`, `in` (`path`, `query`, `header`, `cookie`, `body`), `name` of a parameter,
+            and `pointer`, a JSON pointer (RFC 6901) into a body.
     """
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
@@ -84,9 +84,7 @@ def phrase(status: int) -> str:
 
 
 def prefers_text(accept: str) -> bool:
-    """Whether a client would rather read a problem than parse it (RFC 9110 section 12.5.1): it asks for HTML or text
-    with more weight than for JSON.
-    """
+    """Whether a client would rather read than parse: HTML or text weighs more than JSON (RFC 9110 section 12.5.1)."""
     weights = _weights(accept)
     machine = max(_weight(weights, kind) for kind in (MEDIA_TYPE, "application/json"))
     human = max(_weight(weights, kind) for kind in ("text/html", "text/plain"))

@@ -1,4 +1,4 @@
-"""Routes as applications declare them: decorators for handlers, routers that are included, applications that are mounted."""
+"""Routes as applications declare them: handlers are decorated, routers included, other applications mounted."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class Router:
 
         Args:
             path: `/rooms/{name}`.
-            origins: `https://app.example` and so on, whose pages may open it; None is this host, and `*` any. What comes
-                without an origin is no page of anybody.
+            origins: `https://app.example` and so on, whose pages may open it; None is this host, and `*` any. What
+                comes without an origin is no page of anybody.
             dependencies: called for their effect, before anything else.
         """
 

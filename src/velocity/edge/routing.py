@@ -1,8 +1,8 @@
 """From a path to what answers it: a tree of segments.
 
-Patterns are those of `edge.yaml`: `{name}` is one segment, `{*rest}` all that follow, and neither is ever empty. The most
-exact pattern answers, whatever the order: at the first segment in which two differ, text comes before `{name}`, and
-`{name}` before `{*rest}`. If that has no route for the method, the next one is tried.
+Patterns are those of `edge.yaml`: `{name}` is one segment, `{*rest}` all that follow, and neither is ever empty. The
+most exact pattern answers, whatever the order: at the first segment in which two differ, text comes before `{name}`,
+and `{name}` before `{*rest}`. If that has no route for the method, the next one is tried.
 
 `/users` and `/users/` are two paths. Where only one of them has a route, a request for the other is redirected.
 """

@@ -1,8 +1,8 @@
 """Rules that Velocity's data plane carries out itself: no Python runs for a request that they answer or refuse.
 
 They are kept in the models of `edge.yaml`, so that what an application says and what a file says is one thing.
-`EdgeApp.plan_rules` gives them to the server; under any other server `velocity.edge.guard` does the same in Python, except for
-the web application firewall.
+`EdgeApp.plan_rules` gives them to the server; under any other server `velocity.edge.guard` does the same in Python,
+except for the web application firewall.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class Rules:
     def compiled(self, templates_dir: Path | None, python: Iterable[tuple[str, frozenset[str]]]) -> EdgeConfig:
         """The rules as the edge configuration that the server runs.
 
-        A route of which Python has a more exact one for some of its requests stays in Python: the data plane comes first,
-        and would take them.
+        A route stays in Python if Python has a more exact one for some of its requests: the data plane comes first, and
+        would take them.
 
         Args:
             templates_dir: of the application.

@@ -1,8 +1,8 @@
 """The signature of a handler, read once when its route is made: what it wants to know of a request.
 
-A parameter is, in this order: what its annotation says (`Annotated[..., Query()]`, `Depends`); a parameter of the path by its
-name; the request, the WebSocket or the background tasks by its type; the JSON body, if it is a model, a dataclass, a TypedDict
-or a mapping; an uploaded file; else a parameter of the query.
+A parameter is, in this order: what its annotation says (`Annotated[..., Query()]`, `Depends`); the request, the
+WebSocket or the background tasks, by its type; a parameter of the path, by its name; an uploaded file; the JSON body, if it is a
+model, a dataclass, a TypedDict or a mapping; else a parameter of the query.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ class _Reader:
         if isinstance(target, type):
             target = target.__init__  # type: ignore[misc]
         elif not isinstance(target, types.FunctionType):
-            target = getattr(type(target), "__call__", target)
+            target = getattr(type(target), "__call__", target)  # noqa: B004 - for its annotations
         try:
             return get_type_hints(target, include_extras=True)
         except NameError:

@@ -30,9 +30,8 @@ class Templates:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.environment = Environment(
-            loader=FileSystemLoader(folder) if folder else None, autoescape=_escapes, keep_trailing_newline=True
-        )
+        loader = FileSystemLoader(folder) if folder else None
+        self.environment = Environment(loader=loader, autoescape=_escapes, keep_trailing_newline=True)  # noqa: S701
         # JSON and header fields are not HTML.
         self._plain = Environment(autoescape=False, keep_trailing_newline=True)  # noqa: S701
 

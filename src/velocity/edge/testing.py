@@ -303,7 +303,7 @@ class TestClient:
         self, method: str, address: str, headers: Mapping[str, str], body: list[bytes], *, wait: bool
     ) -> Iterator[StreamedReply]:
         scope = {**self._scope("http", address, headers), "method": method.upper()}
-        incoming = [{"type": "http.request", "body": piece, "more_body": True} for piece in body[:-1]]
+        incoming: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in body[:-1]]
         incoming.append({"type": "http.request", "body": body[-1] if body else b"", "more_body": False})
         with self._running() as portal:
             line = _Line(self._app, scope, incoming, {"type": "http.disconnect"}, portal)

@@ -1,4 +1,4 @@
-"""The shapes that ASGI 3 passes around (https://asgi.readthedocs.io), and the functions that applications are made of."""
+"""The shapes that ASGI 3 passes around (https://asgi.readthedocs.io), and what applications are made of."""
 
 from __future__ import annotations
 
