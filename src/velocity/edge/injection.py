@@ -223,8 +223,8 @@ async def _threaded(function: Callable[..., Any], arguments: Mapping[str, Any]) 
     try:
         yield value
     except BaseException as error:
-        raised = error
-        kind = type(error)
+        raised, kind = error, type(error)
+        swallowed: bool | None = False
         with CancelScope(shield=True):
             swallowed = await to_thread.run_sync(
                 lambda: context.__exit__(kind, raised, raised.__traceback__), limiter=limiter

@@ -86,10 +86,11 @@ class _Schemas:
         for route in routes:
             assert route.signature is not None  # noqa: S101 - for the type checker
             adapters = [one.adapter for one in route.signature.all_parameters()]
-            inputs += ((id(adapter), "validation", adapter) for adapter in adapters)
-            body = route.signature.body
-            if body is not None and body.adapter is not None:
-                inputs.append((id(body.adapter), "validation", body.adapter))
+            if route.signature.body is not None and route.signature.body.adapter is not None:
+                adapters.append(route.signature.body.adapter)
+            for adapter in adapters:
+                taken: tuple[Hashable, _Mode, TypeAdapter[Any]] = (id(adapter), "validation", adapter)
+                inputs.append(taken)
             returned = _returned(route)
             if returned is not None:
                 inputs.append((id(route), "serialization", returned))

@@ -1,8 +1,8 @@
 """The signature of a handler, read once when its route is made: what it wants to know of a request.
 
 A parameter is, in this order: what its annotation says (`Annotated[..., Query()]`, `Depends`); the request, the
-WebSocket or the background tasks, by its type; a parameter of the path, by its name; an uploaded file; the JSON body, if it is a
-model, a dataclass, a TypedDict or a mapping; else a parameter of the query.
+WebSocket or the background tasks, by its type; a parameter of the path, by its name; an uploaded file; the JSON body,
+if it is a model, a dataclass, a TypedDict or a mapping; else a parameter of the query.
 """
 
 from __future__ import annotations

@@ -543,7 +543,9 @@ def _multipart(pairs: Sequence[tuple[str, Any]], files: Mapping[str, File]) -> t
     boundary = secrets.token_hex(16)
     parts = [(f'name="{name}"', "", str(value).encode()) for name, value in pairs]
     for name, file in files.items():
-        filename, content, kind = (*((name, file) if isinstance(file, bytes) else file), "application/octet-stream")[:3]
+        named = (name, file) if isinstance(file, bytes) else file
+        filename, content = named[0], named[1]
+        kind = named[2] if len(named) == 3 else "application/octet-stream"
         parts.append((f'name="{name}"; filename="{filename}"', f"Content-Type: {kind}\r\n", content))
     body = b"".join(
         f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n{kind}\r\n".encode() + content + b"\r\n"
