@@ -156,9 +156,8 @@ def _open(path: Path) -> tuple[BinaryIO, os.stat_result]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         raise HTTPProblem(404) from None
-    file = os.fdopen(descriptor, "rb")
     facts = os.fstat(descriptor)
     if not stat.S_ISREG(facts.st_mode):
-        file.close()
+        os.close(descriptor)
         raise HTTPProblem(404)
-    return file, facts
+    return os.fdopen(descriptor, "rb"), facts

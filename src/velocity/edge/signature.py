@@ -14,8 +14,7 @@ import inspect
 import sys
 import types
 from dataclasses import dataclass
-from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, create_model
 
@@ -37,7 +36,6 @@ MISSING: Any = object()
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Set)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
-_INSIDE = str(FilePath(__file__).parent)
 
 Given = Literal["request", "websocket", "background"]
 
@@ -336,7 +334,7 @@ class _Reader:
         except TypeError as error:
             raise self._wrong(f"has an annotation that is none: {error}", "") from None
         try:
-            return get_type_hints(target, localns=_locals_outside(), include_extras=True)
+            return get_type_hints(target, localns=_locals_around(target), include_extras=True)
         except (NameError, TypeError) as error:
             hint = "import it where the code runs, and not under TYPE_CHECKING"
             raise self._wrong(f"has an annotation that cannot be evaluated: {error}", hint) from None
@@ -379,20 +377,23 @@ def _is_structure(kind: Any) -> bool:
     plain = get_origin(kind) or kind
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         return True
-    if plain in _MAPPINGS or is_typeddict(plain) or dataclasses.is_dataclass(plain):
+    if plain in _MAPPINGS or hasattr(plain, "__required_keys__") or dataclasses.is_dataclass(plain):
         return True
     return plain in _SEQUENCES and any(_is_structure(one) for one in get_args(kind))
 
 
-def _locals_outside() -> dict[str, Any]:
-    """Local names of the functions that are making a route, the innermost first."""
-    names: dict[str, Any] = {}
+def _locals_around(function: Any) -> dict[str, Any]:
+    """Local names of the functions that a function is made in, as long as they are running."""
+    outer, names = function.__qualname__, {}
     frame = sys._getframe(1)
-    while frame is not None:
-        if not frame.f_code.co_filename.startswith(_INSIDE) and frame.f_code.co_name != "<module>":
+    while frame is not None and ".<locals>." in outer:
+        inside = outer.rpartition(".<locals>.")[0]
+        if frame.f_code.co_qualname == inside and frame.f_code.co_filename == function.__code__.co_filename:
             names = {**frame.f_locals, **names}
-            break
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
+            outer = inside
+        else:
+            following = frame.f_back
+            if following is None:
+                break
+            frame = following
     return names
