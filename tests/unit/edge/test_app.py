@@ -42,7 +42,7 @@ def test_methods() -> None:
         assert getattr(client, method)(f"/{method}").text == method.upper()
     assert app.route("/x", ["purge"])(lambda: "x")
     assert client.request("PURGE", "/x").text == "x"
-    with pytest.raises(ConfigError, match="'a b' is no method|'A B' is no method"):
+    with pytest.raises(ConfigError, match="'a b' is no method"):
         app.route("/y", ["a b"])(lambda: "")
 
 
@@ -322,7 +322,8 @@ def test_a_problem_says_what_it_is_told() -> None:
     reply = TestClient(app).get("/")
     assert (reply.status, reply.headers["x-a"]) == (402, "b")
     assert reply.json() == {
-        "type": "https://example.com/credit", "title": "No credit", "status": 402, "detail": "30 are too few", "balance": 30,
+        "type": "https://example.com/credit", "title": "No credit", "status": 402,
+        "detail": "30 are too few", "balance": 30,
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,9 @@ from velocity.edge.files import disposition, media_type
 from velocity.edge.headers import Headers
 from velocity.edge.ranges import MAX_RANGES, Validators, parse_ranges
 from velocity.edge.testing import Reply, TestClient
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONTENT = bytes(range(256)) * 40
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -122,9 +125,9 @@ def test_several_parts(path: Path) -> None:
     kind, _, boundary = reply.headers["content-type"].partition("; boundary=")
     assert (reply.status, kind) == (206, "multipart/byteranges")
     size = len(CONTENT)
+    head = f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes "
     parts = [
-        f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {first}-{last}/{size}\r\n\r\n".encode()
-        + CONTENT[first : last + 1]
+        f"{head}{first}-{last}/{size}\r\n\r\n".encode() + CONTENT[first : last + 1]
         for first, last in ((0, 1), (10, 11), (size - 1, size - 1))
     ]
     assert reply.content == b"\r\n".join(parts) + f"\r\n--{boundary}--\r\n".encode()
