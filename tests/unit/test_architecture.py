@@ -63,11 +63,13 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    assert not {"typer", "pydantic", "cryptography", "rich", "velocity._core"} & imported_by("import velocity")
+    heavy = {"typer", "pydantic", "cryptography", "rich", "velocity._core", "velocity.edge"}
+    assert not heavy & imported_by("import velocity")
 
 
 def test_the_command_line_leaves_the_heavy_for_later() -> None:
-    assert not {"pydantic", "cryptography", "rich.console"} & imported_by("import velocity.cli.app as a; a.build()")
+    heavy = {"pydantic", "cryptography", "rich.console", "velocity.edge", "anyio", "jinja2"}
+    assert not heavy & imported_by("import velocity.cli.app as a; a.build()")
 
 
 def test_serving_leaves_other_verbs_for_later() -> None:
@@ -76,5 +78,24 @@ def test_serving_leaves_other_verbs_for_later() -> None:
 
 
 def test_exported_names() -> None:
-    assert velocity.__all__ == ["__version__"]
+    assert velocity.__all__ == ["EdgeApp", "EdgeRequest", "EdgeResponse", "__version__"]
+    for name in velocity.__all__:
+        assert name in dir(velocity)
+        assert getattr(velocity, name)
+    with pytest.raises(AttributeError, match="module 'velocity' has no attribute 'nothing'"):
+        velocity.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_exported_names_of_applications() -> None:
+    from velocity import edge
+
+    assert edge.__all__ == sorted(edge.__all__)
+    assert all(hasattr(edge, name) for name in edge.__all__)
+
+
+def test_applications_need_no_core() -> None:
+    assert not {"velocity._core", "typer", "cryptography"} & imported_by("import velocity.edge, velocity.edge.testing")
+
+
+def test_versions() -> None:
     assert velocity.__version__.count(".") == 2

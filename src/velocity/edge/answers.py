@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from velocity.edge.requests import Connection, EdgeRequest
     from velocity.edge.rules import RuleRoute
     from velocity.edge.templates import Templates
+    from velocity.edge.types import Scope
 
 __all__ = ["answer", "variables"]
 
@@ -87,7 +88,7 @@ def variables(connection: Connection) -> dict[str, Any]:
     values = connection.query
     basic: dict[str, Any] = {
         "method": scope.get("method", "GET"),
-        "path": scope["path"],
+        "path": _as_sent(scope),
         "host": connection.host,
         "scheme": connection.scheme,
         "client": connection.client.host if connection.client else "",
@@ -102,6 +103,12 @@ def variables(connection: Connection) -> dict[str, Any]:
         "claims": {},
         **connection.params,
     }
+
+
+def _as_sent(scope: Scope) -> str:
+    """The path as the client wrote it, if the server tells."""
+    raw = scope.get("raw_path")
+    return raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"], safe="/!$&'()*+,;=:@~")
 
 
 def _redirect(rule: action.RedirectRoute, location: str) -> EdgeResponse:

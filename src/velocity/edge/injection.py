@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,8 @@ class Injector:
         raw = await self._raw(parameter)
         if raw is MISSING:
             if parameter.default is not MISSING:
-                return parameter.default
+                # A list that one request changes is not the next one's.
+                return copy.copy(parameter.default)
             self._wrong(parameter, (), "it is required", "missing")
             return _FAILED
         try:

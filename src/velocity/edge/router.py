@@ -106,7 +106,7 @@ class Router:
         """Answer requests with a function.
 
         Args:
-            path: `/users/{id}`; `{*rest}` takes several segments.
+            path: `/users/{id}`; `{*rest}` takes several segments. A router with a prefix may leave it empty.
             methods: GET brings HEAD, and all bring OPTIONS.
             options: see `RouteOptions`.
         """
@@ -198,9 +198,9 @@ class Router:
                 f"{declaration.place}: {declaration.path} comes after its router was included",
                 "include routers when they are complete",
             )
-        if declaration.kind != "mount":
-            pattern_segments(declaration.path)
         one = replace(declaration, path=self._prefix + declaration.path)
+        if declaration.kind != "mount" and one.path:
+            pattern_segments(one.path)
         self._declared.append(one)
         self._take(one)
 

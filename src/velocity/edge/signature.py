@@ -384,7 +384,8 @@ def _is_structure(kind: Any) -> bool:
 
 def _locals_around(function: Any) -> dict[str, Any]:
     """Local names of the functions that a function is made in, as long as they are running."""
-    outer, names = function.__qualname__, {}
+    outer = function.__qualname__
+    names: dict[str, Any] = {}
     frame = sys._getframe(1)
     while frame is not None and ".<locals>." in outer:
         inside = outer.rpartition(".<locals>.")[0]

@@ -61,7 +61,7 @@ def test_what_handlers_return(value: Any, status: int, kind: str | None, content
 
 def test_the_status_of_a_route_is_for_what_is_no_answer_yet() -> None:
     app = EdgeApp()
-    app.get("/a", status=202)(lambda: [])
+    app.get("/a", status=202)(lambda: "a")
     app.get("/b", status=202)(lambda: None)
     app.get("/c", status=202)(lambda: EdgeResponse(b"", 418))
     client = TestClient(app)

@@ -147,7 +147,10 @@ def test_what_fails_in_the_middle_is_no_whole_answer() -> None:
 
 def test_a_body_that_ends_early() -> None:
     async def main() -> None:
-        messages = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}]
+        messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": b"a", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
 
         async def receive() -> dict[str, Any]:
             return messages.pop(0)
