@@ -16,13 +16,14 @@ __version__ = "0.1.0"
 _HOMES = {"EdgeApp": "velocity.edge", "EdgeRequest": "velocity.edge", "EdgeResponse": "velocity.edge"}
 """Where a name lives that is imported when somebody asks for it."""
 
+if not TYPE_CHECKING:  # or type checkers would believe that every name is there
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
