@@ -27,9 +27,9 @@ class Channel:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._lock = anyio.Lock()
+        self._lock: anyio.Lock | None = None
         self._pieces: deque[bytes] = deque()
-        self._taken = anyio.Event()
+        self._taken: anyio.Event | None = None
         self._complete = False
         self._gone = False
 
@@ -42,7 +42,8 @@ class Channel:
         while True:
             if self._pieces:
                 piece = self._pieces.popleft()
-                self._taken.set()
+                if self._taken is not None:
+                    self._taken.set()
                 if piece:
                     return piece
             elif self._complete:
@@ -62,6 +63,8 @@ class Channel:
                 await self._pull(for_body=False)
 
     async def _pull(self, *, for_body: bool) -> None:
+        # Most requests have one reader, and none of this is made for them before it is needed.
+        self._lock = self._lock or anyio.Lock(fast_acquire=True)
         async with self._lock:
             # Somebody else may have pulled it meanwhile.
             if self._gone or (self._pieces if not self._complete else for_body):

@@ -119,11 +119,13 @@ class Dispatcher:
     async def _handled(route: Route, request: EdgeRequest, stack: AsyncExitStack) -> EdgeResponse:
         assert route.signature is not None  # noqa: S101 - for the type checker: only rules and mounts have none
         tasks = BackgroundTasks()
-        declaration = route.declaration
-        own = await stack.enter_async_context(AsyncExitStack())
+        declaration, signature = route.declaration, route.signature
+        own = AsyncExitStack()
+        if signature.dependencies:
+            await stack.enter_async_context(own)
         try:
-            arguments = await Injector(request, own, tasks).arguments(route.signature)
-            value = await call(declaration.handler, arguments)
+            arguments = await Injector(request, own, tasks).arguments(signature)
+            value = await call(declaration.handler, arguments, signature.asynchronous)
             response = converted(value, declaration.options.get("status", 200))
         except Exception as error:
             # Dependencies learn of it while it is raised: a transaction is rolled back, and not committed.

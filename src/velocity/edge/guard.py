@@ -44,6 +44,7 @@ class Guard:
         self._app = app
         self._rules = rules
         self._limiter: tuple[RateLimitRule, RateLimiter] | None = None
+        self._known: tuple[object, list[tuple[bytes, bytes, str | None]]] | None = None
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, inner: ASGIApp) -> None:
@@ -52,12 +53,11 @@ class Guard:
             await inner(scope, receive, send)
             return
         self._warn()
-        connection = Connection(scope, self._app)
         told: list[tuple[bytes, bytes]] = []
         refused = False
         limiter = self._current()
         if limiter is not None:
-            standing = limiter.admit(limiter.key_of(connection))
+            standing = limiter.admit(limiter.key_of(Connection(scope, self._app)))
             told = limiter.fields(standing)
             if not standing.allowed:
                 refused = True
@@ -65,7 +65,7 @@ class Guard:
 
         async def out(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-                message = {**message, "headers": self._fields(message.get("headers", ()), told, connection)}
+                message = {**message, "headers": self._fields(message.get("headers", ()), told, scope)}
             await send(message)
 
         if refused:
@@ -81,21 +81,32 @@ class Guard:
             self._limiter = (rule, RateLimiter(rule))
         return self._limiter[1]
 
-    def _fields(
-        self, fields: Any, told: list[tuple[bytes, bytes]], connection: Connection
-    ) -> list[tuple[bytes, bytes]]:
+    def _fields(self, fields: Any, told: list[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:
         """The fields of an answer, with those that are still missing."""
-        result = [(bytes(name).lower(), bytes(value)) for name, value in fields]
-        present = {name for name, _ in result}
-        result += told
-        for name, value in self._app.default_fields:
-            key = name.encode("ascii")
+        result = [*fields, *told]
+        present = {bytes(name).lower() for name, _ in fields}
+        for name, value, template in self._defaults():
             # HSTS means nothing in clear (RFC 6797 section 7.2).
-            if key in present or (name == "strict-transport-security" and connection.scheme not in ("https", "wss")):
+            if name in present or (
+                name == b"strict-transport-security" and scope.get("scheme") not in ("https", "wss")
+            ):
                 continue
-            text = self._app.templates.inline(value, variables(connection)) if "{" in value else value
-            result.append((key, text.encode("latin-1", "replace")))
+            if template is not None:
+                known = variables(Connection(scope, self._app))
+                value = self._app.templates.inline(template, known).encode("latin-1", "replace")
+            result.append((name, value))
         return result
+
+    def _defaults(self) -> list[tuple[bytes, bytes, str | None]]:
+        """Fields of every answer that has none of the name: name, value, and the template where the value is one."""
+        rules = (self._rules.security_headers, len(self._rules.headers))
+        if self._known is None or self._known[0] != rules:
+            fields = [
+                (name.encode("ascii"), value.encode("latin-1", "replace"), value if "{" in value else None)
+                for name, value in self._app.default_fields
+            ]
+            self._known = (rules, fields)
+        return self._known[1]
 
     def _warn(self) -> None:
         if not self._warned:

@@ -15,7 +15,7 @@ from velocity.edge.background import BackgroundTasks
 from velocity.edge.headers import Headers, Values
 from velocity.edge.problems import HTTPProblem, RequestInvalid
 from velocity.edge.requests import EdgeRequest, is_json
-from velocity.edge.signature import MISSING, takes_many
+from velocity.edge.signature import MISSING, is_asynchronous, takes_many
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,17 +28,18 @@ __all__ = ["Injector", "call"]
 _FAILED: Any = object()
 
 
-async def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call a function; one that is not asynchronous in a thread, so that it cannot hold up the others."""
-    if _is_async(function):
+async def call(function: Callable[..., Any], arguments: Mapping[str, Any], asynchronous: bool | None = None) -> Any:
+    """Call a function; one that is not asynchronous in a thread, so that it cannot hold up the others.
+
+    Args:
+        function: what is called.
+        arguments: by name.
+        asynchronous: whether it is; None looks.
+    """
+    if is_asynchronous(function) if asynchronous is None else asynchronous:
         return await function(**arguments)
     result = await to_thread.run_sync(lambda: function(**arguments))
     return await result if inspect.isawaitable(result) else result
-
-
-def _is_async(function: Any) -> bool:
-    plain = inspect.unwrap(function)
-    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(getattr(plain, "__call__", None))  # noqa: B004
 
 
 class Injector:

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
     from velocity.edge.markers import Place
 
-__all__ = ["MISSING", "BodyPlan", "Dependency", "Parameter", "Signature", "place_of", "read_signature", "takes_many"]
+__all__ = [
+    "MISSING",
+    "BodyPlan",
+    "Dependency",
+    "Parameter",
+    "Signature",
+    "is_asynchronous",
+    "place_of",
+    "read_signature",
+    "takes_many",
+]
 
 MISSING: Any = object()
 """A parameter without a default."""
@@ -117,6 +127,7 @@ class Signature:
         dependencies: what other functions make.
         given: what there is for every request, by the name of the parameter.
         returns: the annotation of what it returns; MISSING without.
+        asynchronous: whether the function itself is.
     """
 
     parameters: tuple[Parameter, ...]
@@ -124,6 +135,7 @@ class Signature:
     dependencies: tuple[Dependency, ...]
     given: Mapping[str, Given]
     returns: Any
+    asynchronous: bool
 
     def all_parameters(self) -> list[Parameter]:
         """Its own and those of its dependencies, the body excepted."""
@@ -150,6 +162,12 @@ def _plain(function: Any) -> Any:
             function = function.__wrapped__
         else:
             return function
+
+
+def is_asynchronous(function: Any) -> bool:
+    """Whether calling a function gives something to await."""
+    plain = _plain(function)
+    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(getattr(plain, "__call__", None))  # noqa: B004
 
 
 def read_signature(
@@ -210,6 +228,7 @@ class _Reader:
             tuple(self._dependencies),
             self._given,
             hints.get("return", MISSING),
+            is_asynchronous(self._function),
         )
 
     def depend(self, name: str, depends: Depends) -> None:

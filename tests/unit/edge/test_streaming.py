@@ -216,3 +216,30 @@ def test_heartbeats() -> None:
     assert set(beats) == {":"}
     with pytest.raises(ValueError, match="a heartbeat takes time"):
         EdgeResponse.sse(slow(), heartbeat=0)
+
+
+def test_who_goes_away_after_what_was_read_late() -> None:
+    """The one who watches leaves what it pulled to the one who reads, and goes on watching after that."""
+
+    async def main() -> None:
+        messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": b"a", "more_body": True},
+            {"type": "http.request", "body": b"b", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> dict[str, Any]:
+            await anyio.sleep(0)
+            return messages.pop(0)
+
+        channel = Channel(receive)
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(channel.disconnected)
+                await anyio.wait_all_tasks_blocked()
+                assert len(messages) == 2  # one piece is held, and no more
+                assert await channel.piece() == b"a"
+                await anyio.wait_all_tasks_blocked()
+                assert await channel.piece() == b"b"
+
+    anyio.run(main)
