@@ -16,7 +16,7 @@ from anyio import to_thread
 from velocity.config import action
 from velocity.edge.forms import UploadFile
 from velocity.edge.problems import HTTPProblem
-from velocity.edge.responses import EdgeResponse, encoded
+from velocity.edge.responses import URI_SIGNS, EdgeResponse, encoded
 from velocity.edge.rules import templated
 from velocity.edge.templates import page_type
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from velocity.edge.types import Scope
 
 __all__ = ["answer", "variables"]
-
-_URI_SIGNS = "!#$%&'()*+,-./:;=?@[]_~"
-"""What a URI may have (RFC 3986 section 2), the percent sign included: what is encoded stays as it is."""
 
 
 class _Names(dict[str, Any]):
@@ -112,7 +109,6 @@ def _as_sent(scope: Scope) -> str:
 
 
 def _redirect(rule: action.RedirectRoute, location: str) -> EdgeResponse:
-    location = quote(location, safe=_URI_SIGNS)
     local = rule.to.startswith("/") and not rule.to.startswith("//")
     local = local or rule.to.lstrip("{ ").startswith(("path", "request.path"))
     # Two slashes at the beginning would be another host (RFC 3986 section 4.2).
@@ -140,7 +136,7 @@ def _from_folder(rule: action.FilesRoute, request: EdgeRequest) -> EdgeResponse:
         return EdgeResponse.file(path, headers=headers)
     if not request.path.endswith("/"):
         address = request.scope["path"]
-        return EdgeResponse.redirect(f"/{quote(address.strip('/'), safe=_URI_SIGNS)}/", 308)
+        return EdgeResponse.redirect(f"/{quote(address.strip('/'), safe=URI_SIGNS)}/", 308)
     for name in rule.index:
         page = Path(path, name)
         if page.is_file():

@@ -169,7 +169,8 @@ class EdgeApp(Router):
     def plan_rules(self) -> EdgeConfig:
         """The rules as an edge configuration, for a server that carries them out itself.
 
-        Such a server sets `rules` in the extension `velocity` of each scope, and then nothing is carried out twice.
+        Such a server sets `rules.enforced`, or `rules` in the extension `velocity` of each scope, and then nothing is
+        carried out twice.
         """
         python = [
             (pattern, frozenset(route.declaration.methods))

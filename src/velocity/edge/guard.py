@@ -1,6 +1,7 @@
 """What Velocity's data plane does in front of an application, done in Python for servers that are not Velocity.
 
-A server that carries out the rules itself says so in the scope: `extensions["velocity"]["rules"]` is true.
+A server that carries out the rules itself says so once, in `app.rules.enforced`, or in the scope of each request, where
+`extensions["velocity"]["rules"]` is true.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, inner: ASGIApp) -> None:
         """Serve one request or WebSocket."""
-        if enforced_by_server(scope):
+        if self._rules.enforced or enforced_by_server(scope):
             await inner(scope, receive, send)
             return
         self._warn()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from velocity.edge.headers import Headers
 
-__all__ = ["HTTPProblem", "RequestInvalid", "prefers_text", "problem_response"]
+__all__ = ["HTTPProblem", "RequestInvalid", "phrase", "prefers_text", "problem_response"]
 
 MEDIA_TYPE = "application/problem+json"
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}

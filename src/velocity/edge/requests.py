@@ -43,6 +43,7 @@ class Tls:
         profile: `light`, `balanced`, `secure`; empty outside of `velocity/1`.
         identity: who the client is, by its certificate.
         early_data: whether the request came in 0-RTT, and so may be a replay (RFC 8470).
+        fallback: why it is not `velocity/1`, for clients that offered that: `no_hybrid_cert` and so on.
     """
 
     alpn: str = ""
@@ -50,6 +51,7 @@ class Tls:
     profile: str = ""
     identity: str = ""
     early_data: bool = False
+    fallback: str = ""
 
 
 class Connection:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from urllib.parse import quote
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from velocity.edge.exchange import Exchange
     from velocity.edge.sse import ServerSentEvent
 
-__all__ = ["EdgeResponse", "Events", "Pieces", "converted"]
+__all__ = ["URI_SIGNS", "EdgeResponse", "Events", "Pieces", "converted", "encoded"]
 
 Fields: TypeAlias = Mapping[str, str]
 Pieces: TypeAlias = AsyncIterable[bytes | str] | Iterable[bytes | str]
 Events: TypeAlias = "AsyncIterable[ServerSentEvent | str | dict[str, Any]]"
 
+URI_SIGNS = "!#$%&'()*+,-./:;=?@[]_~"
+"""What a URI may have (RFC 3986 section 2), the percent sign included: what is encoded stays as it is."""
 _NO_CONTENT = frozenset({204, 205, 304})
 _TEXT = "text/plain; charset=utf-8"
 
@@ -91,7 +94,7 @@ class EdgeResponse:
     ) -> EdgeResponse:
         """Another address; 307 keeps the method, 303 makes it GET, 308 and 301 are forever."""
         response = cls(b"", status, headers)
-        response.headers["location"] = location
+        response.headers["location"] = quote(location, safe=URI_SIGNS)
         return response
 
     @classmethod

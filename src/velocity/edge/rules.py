@@ -52,6 +52,7 @@ class Rules:
         security_headers: False sends none.
         headers: further fields of every answer.
         routes: in the order in which they were added.
+        enforced: whether the server in front carries them out, which it also may say in the scope of a request.
     """
 
     def __init__(self, added: Callable[[RuleRoute], None]) -> None:
@@ -60,6 +61,7 @@ class Rules:
         self.security_headers: SecurityHeaders | bool = True
         self.headers: list[HeadersRule] = []
         self.routes: list[RuleRoute] = []
+        self.enforced = False
         self._added = added
 
     # --- answers without Python ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, TemplateNotFound
+from jinja2 import Environment, FileSystemLoader, Template, TemplateNotFound
 
 from velocity.edge.files import media_type
 from velocity.errors import ConfigError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["SUFFIXES", "Templates"]
+__all__ = ["SUFFIXES", "Templates", "page_type"]
 
 SUFFIXES = (".j2", ".jinja", ".jinja2")
 """What says that a page is a template; not part of its type."""
@@ -34,6 +34,7 @@ class Templates:
         self.environment = Environment(loader=loader, autoescape=_escapes, keep_trailing_newline=True)  # noqa: S701
         # JSON and header fields are not HTML.
         self._plain = Environment(autoescape=False, keep_trailing_newline=True)  # noqa: S701
+        self._inline: dict[str, Template] = {}
 
     def render(self, name: str, context: Mapping[str, Any]) -> str:
         """A page.
@@ -50,8 +51,14 @@ class Templates:
             raise ConfigError("TEMPLATE_MISSING", f"there is no template {error.name}", hint) from None
 
     def inline(self, text: str, context: Mapping[str, Any]) -> str:
-        """Text with `{{ }}` in it, which stands where nothing needs escaping."""
-        return self._plain.from_string(text).render(context) if "{" in text else text
+        """Text of a rule with `{{ }}` in it, which stands where nothing needs escaping."""
+        if "{" not in text:
+            return text
+        # There are as many as rules have, and no client adds any.
+        template = self._inline.get(text)
+        if template is None:
+            template = self._inline[text] = self._plain.from_string(text)
+        return template.render(context)
 
 
 def _escapes(name: str | None) -> bool:

@@ -342,6 +342,8 @@ def test_a_server_that_does_it_itself() -> None:
     replies = [client.get("/") for _ in range(3)]
     assert [reply.status for reply in replies] == [200] * 3
     assert replies[0].headers.keys() == {"content-type", "content-length"}
+    app.rules.enforced = True
+    assert [TestClient(app).get("/").status for _ in range(3)] == [200] * 3
     # It does not know the rules of what is mounted.
     assert [client.get("/inner").status for _ in range(3)] == [200, 200, 429]
 
