@@ -25,11 +25,25 @@ if TYPE_CHECKING:
 __all__ = ["FileContent", "disposition", "media_type"]
 
 _PIECE = 256 << 10
+_TYPES = mimetypes.MimeTypes()
+"""By name alone, whatever files a machine has about that, with what older Pythons do not know."""
+for _kind, _suffixes in {
+    "text/javascript": (".js", ".mjs"),
+    "text/markdown": (".md",),
+    "text/yaml": (".yaml", ".yml"),
+    "image/avif": (".avif",),
+    "image/webp": (".webp",),
+    "font/woff": (".woff",),
+    "font/woff2": (".woff2",),
+    "application/wasm": (".wasm",),
+}.items():
+    for _suffix in _suffixes:
+        _TYPES.add_type(_kind, _suffix)
 
 
 def media_type(name: str) -> str:
     """The media type of a file by its name, texts with their charset."""
-    kind, coding = mimetypes.guess_type(name)
+    kind, coding = _TYPES.guess_type(name)
     if kind is None or coding is not None:
         return "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind

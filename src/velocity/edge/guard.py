@@ -96,6 +96,7 @@ class Guard:
                 known = variables(Connection(scope, self._app))
                 value = self._app.templates.inline(template, known).encode("latin-1", "replace")
             result.append((name, value))
+            present.add(name)
         return result
 
     def _defaults(self) -> list[tuple[bytes, bytes, str | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -229,7 +229,8 @@ def encoded(value: Any) -> bytes:
 def converted(value: Any, status: int) -> EdgeResponse:
     """What a handler returned, as an answer.
 
-    None is 204, text is text, bytes are bytes; models, dataclasses, mappings, lists and numbers are JSON.
+    None is 204, text is text, bytes are bytes; models, dataclasses, mappings, lists and numbers are JSON; generators
+    are streams.
 
     Args:
         value: what it returned.
@@ -250,6 +251,6 @@ def converted(value: Any, status: int) -> EdgeResponse:
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
         return EdgeResponse.json(value, status)
-    if isinstance(value, AsyncIterable):
+    if isinstance(value, (AsyncIterable, Iterator)):
         return EdgeResponse.stream(value, status=status)
     raise TypeError(f"a handler returned {type(value).__name__}, which is no answer")

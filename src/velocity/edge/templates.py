@@ -1,10 +1,16 @@
-"""Templates: jinja2 with automatic escaping, in the dialect of the data plane."""
+"""Templates: jinja2 in the dialect of the data plane, which escapes by the name of the page.
+
+Pages are HTML unless their name says otherwise: text, Markdown, CSV and CSS are not escaped, and in JSON, JavaScript
+and YAML every `{{ }}` is a JSON value.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, Template, TemplateNotFound
+from jinja2 import Environment, FileSystemLoader, Template, TemplateNotFound, Undefined
+from markupsafe import Markup
 
 from velocity.edge.files import media_type
 from velocity.errors import ConfigError
@@ -18,7 +24,8 @@ __all__ = ["SUFFIXES", "Templates", "page_type"]
 SUFFIXES = (".j2", ".jinja", ".jinja2")
 """What says that a page is a template; not part of its type."""
 
-_ESCAPED = (".html", ".htm", ".xml", ".xhtml", ".svg")
+_VALUES = (".json", ".js", ".mjs", ".yaml", ".yml")
+_UNESCAPED = (".txt", ".md", ".csv", ".css", *_VALUES)
 
 
 class Templates:
@@ -32,7 +39,8 @@ class Templates:
         self.folder = folder
         loader = FileSystemLoader(folder) if folder else None
         self.environment = Environment(loader=loader, autoescape=_escapes, keep_trailing_newline=True)  # noqa: S701
-        # JSON and header fields are not HTML.
+        self._values = self.environment.overlay(finalize=_as_json)
+        # JSON of rules and header fields are not HTML.
         self._plain = Environment(autoescape=False, keep_trailing_newline=True)  # noqa: S701
         self._inline: dict[str, Template] = {}
 
@@ -44,8 +52,9 @@ class Templates:
         """
         if self.folder is None:
             raise ConfigError("TEMPLATE_MISSING", f"there is no template {name}", "EdgeApp(templates_dir=...)")
+        environment = self._values if _page_name(name).endswith(_VALUES) else self.environment
         try:
-            return self.environment.get_template(name).render(context)
+            return environment.get_template(name).render(context)
         except TemplateNotFound as error:
             hint = f"templates are looked for in {self.folder}"
             raise ConfigError("TEMPLATE_MISSING", f"there is no template {error.name}", hint) from None
@@ -61,19 +70,20 @@ class Templates:
         return template.render(context)
 
 
-def _escapes(name: str | None) -> bool:
-    """Whether a template is HTML or XML; one without a name is taken to be."""
-    return name is None or page_name(name).endswith(_ESCAPED)
-
-
-def page_name(name: str) -> str:
-    """The name of the page that a template is of: `login.html` of `login.html.j2`."""
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
-
-
 def page_type(name: str) -> str:
     """The media type of the page that a template is of."""
-    return media_type(page_name(name))
+    return media_type(_page_name(name))
+
+
+def _page_name(name: str) -> str:
+    """The name of the page that a template is of: `login.html` of `login.html.j2`."""
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def _escapes(name: str | None) -> bool:
+    """Whether a template is HTML."""
+    return name is None or not _page_name(name).endswith(_UNESCAPED)
+
+
+def _as_json(value: Any) -> Any:
+    return value if isinstance(value, (Markup, Undefined)) else json.dumps(value, ensure_ascii=False)

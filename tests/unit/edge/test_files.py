@@ -188,6 +188,8 @@ def test_downloads(path: Path) -> None:
     [
         ("a.html", "text/html; charset=utf-8"),
         ("a.json", "application/json"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.woff2", "font/woff2"),
         ("a.tar.gz", "application/octet-stream"),
         ("a", "application/octet-stream"),
     ],

@@ -45,6 +45,7 @@ JSON, TEXT = "application/json", "text/plain; charset=utf-8"
         (EdgeResponse.redirect("/there", 303), 303, None, b""),
         (EdgeResponse(b"x", 205), 205, None, b""),
         (pieces(), 200, "application/octet-stream", b"ab"),
+        (iter([b"a", "ä"]), 200, "application/octet-stream", b"a\xc3\xa4"),
     ],
 )
 def test_what_handlers_return(value: Any, status: int, kind: str | None, content: bytes) -> None:
@@ -56,7 +57,9 @@ def test_what_handlers_return(value: Any, status: int, kind: str | None, content
 
     reply = TestClient(app).get("/")
     assert (reply.status, reply.headers.get("content-type"), reply.content) == (status, kind, content)
-    assert ("content-length" in reply.headers) is (status not in (204, 205) and not hasattr(value, "__aiter__"))
+    assert ("content-length" in reply.headers) is (
+        status not in (204, 205) and not (hasattr(value, "__aiter__") or hasattr(value, "__next__"))
+    )
 
 
 def test_the_status_of_a_route_is_for_what_is_no_answer_yet() -> None:

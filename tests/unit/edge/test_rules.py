@@ -325,6 +325,9 @@ def test_security_headers() -> None:
     assert "content-security-policy" in TestClient(app).get("/none").headers
     clear = TestClient(app, base_url="http://testserver").get("/a").headers
     assert "strict-transport-security" not in clear
+    app.with_headers({"x-frame-options": "first", "X-Own": "second"})
+    again = TestClient(app).get("/none").headers
+    assert (again.getlist("x-frame-options"), again.getlist("x-own")) == (["first"], ["default"])
     app.with_security_headers(False)
     assert "x-content-type-options" not in TestClient(app).get("/a").headers
     app.with_security_headers(x_content_type_options=None)
