@@ -189,7 +189,7 @@ class Dispatcher:
         try:
             await response.send(exchange)
         except ClientDisconnectedError:
-            raise
+            return  # what is to be done after it is done all the same
         except Exception as error:
             if exchange.started:
                 raise  # the server ends the stream, so that nobody takes half an answer for a whole one

@@ -7,10 +7,13 @@ A server that carries out the rules itself says so once, in `app.rules.enforced`
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from velocity.edge.answers import variables
+from velocity.edge.headers import MutableHeaders
 from velocity.edge.limits import RateLimiter
+from velocity.edge.problems import HTTPProblem
 from velocity.edge.requests import Connection
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ class Guard:
             told = limiter.fields(standing)
             if not standing.allowed:
                 refused = True
-                told.append((b"retry-after", str(max(-(-standing.reset // 1), 1)).partition(".")[0].encode()))
+                told.append((b"retry-after", str(max(math.ceil(standing.reset), 1)).encode()))
 
         async def out(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
@@ -93,11 +96,21 @@ class Guard:
             ):
                 continue
             if template is not None:
-                known = variables(Connection(scope, self._app))
-                value = self._app.templates.inline(template, known).encode("latin-1", "replace")
+                made = self._rendered(template, scope)
+                if made is None:
+                    continue
+                value = made
             result.append((name, value))
             present.add(name)
         return result
+
+    def _rendered(self, template: str, scope: Scope) -> bytes | None:
+        """The value of a field by its template; None where a client has put into it what no field can have."""
+        try:
+            text = self._app.templates.inline(template, variables(Connection(scope, self._app)))
+            return MutableHeaders.of({"x": text}).raw[0][1]
+        except (HTTPProblem, ValueError):
+            return None
 
     def _defaults(self) -> list[tuple[bytes, bytes, str | None]]:
         """Fields of every answer that has none of the name: name, value, and the template where the value is one."""

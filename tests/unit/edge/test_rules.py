@@ -335,6 +335,17 @@ def test_security_headers() -> None:
     assert "referrer-policy" in TestClient(app).get("/a").headers
 
 
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [("q=a%20b", "a b"), ("q=%0d%0aset-cookie:%20x=y", None), ("q=%E2%82%AC", None), ("&".join(["a=1"] * 1001), None)],
+)
+def test_what_clients_put_into_fields(query: str, value: str | None) -> None:
+    app = EdgeApp().with_headers({"x-q": "{{ query.q }}"})
+    app.get("/")(lambda: "")
+    headers = TestClient(app).get(f"/?{query}").headers
+    assert (headers.get("x-q"), "set-cookie" in headers) == (value, False)
+
+
 def test_a_server_that_does_it_itself() -> None:
     app = EdgeApp().with_rate_limit(1)
     inner = EdgeApp().with_rate_limit(2)

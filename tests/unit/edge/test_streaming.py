@@ -105,6 +105,28 @@ def test_who_went_away_is_noticed_when_something_is_sent() -> None:
     assert len(sent) == 4
 
 
+def test_background_tasks_run_for_who_went_away_too() -> None:
+    done: list[str] = []
+
+    async def main() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            raise OSError("gone")
+
+        def make(request: EdgeRequest) -> EdgeResponse:
+            response = EdgeResponse.text("a")
+            response.background.add(done.append, "done")
+            return response
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+        await app_of(make)(scope, receive, send)
+
+    anyio.run(main)
+    assert done == ["done"]
+
+
 def test_a_body_is_read_while_the_answer_is_sent() -> None:
     def echo(request: EdgeRequest) -> EdgeResponse:
         async def pieces() -> AsyncIterator[bytes]:
