@@ -127,7 +127,7 @@ class Guard:
         if not self._warned:
             self._warned = True
             if self._rules.waf is not None and self._rules.waf.enabled:
-                _log.warning("the web application firewall is Velocity's, and this server is another: it does not run")
+                _log.warning("no web application firewall: this server does not carry out the rules of applications")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
