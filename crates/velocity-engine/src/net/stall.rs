@@ -21,7 +21,10 @@ pub struct Progress {
     /// Milliseconds after `opened`.
     last: AtomicU64,
     blocked: AtomicBool,
-    /// Who waits until it is no longer blocked.
+    /// Writes that the peer's side took something of.
+    writes: AtomicU64,
+    waits: AtomicBool,
+    /// Who waits for the next of them.
     waiting: Mutex<Option<Waker>>,
 }
 
@@ -36,13 +39,23 @@ impl Progress {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Wait while bytes wait for the peer to read.
-    pub fn poll_unblocked(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_blocked() {
-            return Poll::Ready(());
-        }
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Wake at the next write.
+    pub fn await_write(&self, cx: &Context<'_>) {
         *self.waiting() = Some(cx.waker().clone());
-        Poll::Pending
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    fn written(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        if self.waits.swap(false, Ordering::Relaxed)
+            && let Some(waiting) = self.waiting().take()
+        {
+            waiting.wake();
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -67,6 +80,8 @@ impl<T> Stall<T> {
             opened: Instant::now(),
             last: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
+            writes: AtomicU64::new(0),
+            waits: AtomicBool::new(false),
             waiting: Mutex::default(),
         };
         Self {
@@ -83,14 +98,9 @@ impl<T> Stall<T> {
 
     /// Pass on what a write came to; start, keep or end the timer.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        let was_blocked = self.progress.blocked.swap(written.is_pending(), Ordering::Relaxed);
-        if was_blocked
-            && written.is_ready()
-            && let Some(waiting) = self.progress.waiting().take()
-        {
-            waiting.wake();
-        }
+        self.progress.blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
+            self.progress.written();
             self.blocked = None;
             self.progress.moved();
             return written;

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::framing::Framing;
-use super::{BoxError, Tracked, answer};
+use super::{BoxError, answer};
 use crate::net::rewind::Rewind;
 use crate::net::stall::Progress;
 use crate::net::tunnel;
@@ -106,6 +106,8 @@ where
             Ok::<_, Infallible>(response.map(|body| Paced {
                 body,
                 progress: progress.clone(),
+                ahead: 0,
+                writes: 0,
             }))
         }
     });
@@ -178,20 +180,41 @@ where
     }
 }
 
-/// A body of which no more is asked for while the client does not take what there is: hyper would fill its own buffers
-/// first.
-struct Paced {
-    body: Tracked,
+/// What is asked for of a body before some of it was written. A client that is slow holds this much, and hyper would
+/// fill its own buffers.
+const AHEAD: usize = 32 * 1024;
+
+/// A body of which no more is asked for while the client does not take what there is.
+struct Paced<B> {
+    body: B,
     progress: Arc<Progress>,
+    /// Bytes since this many writes.
+    ahead: usize,
+    writes: u64,
 }
 
-impl http_body::Body for Paced {
+impl<B> http_body::Body for Paced<B>
+where
+    B: http_body::Body<Data = Bytes, Error = io::Error> + Unpin,
+{
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        ready!(self.progress.poll_unblocked(cx));
-        Pin::new(&mut self.body).poll_frame(cx)
+        let writes = self.progress.writes();
+        if writes != self.writes {
+            (self.writes, self.ahead) = (writes, 0);
+        }
+        // hyper writes what it has when it is given nothing more.
+        if self.progress.is_blocked() || self.ahead >= AHEAD {
+            self.progress.await_write(cx);
+            return Poll::Pending;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.ahead += frame.data_ref().map_or(0, Bytes::len);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -273,3 +273,61 @@ async fn a_peer_that_leaves_ends_a_doze_at_once() {
     served.expect("an end").unwrap().unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
+
+/// A body without end.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+    }
+}
+
+struct Woken(AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_given_little() {
+    let (mut client, server) = duplex(PIPE);
+    let mut stream = Stall::new(server, FOREVER);
+    let woken = Arc::new(Woken(AtomicUsize::new(0)));
+    let waker = woken.clone().into();
+    let cx = &mut Context::from_waker(&waker);
+    let mut paced = Paced {
+        body: Endless,
+        progress: stream.progress(),
+        ahead: 0,
+        writes: 0,
+    };
+    let mut given = |cx: &mut Context<'_>| {
+        let frames = || http_body::Body::poll_frame(Pin::new(&mut paced), cx).is_ready();
+        std::iter::repeat_with(frames)
+            .take(100)
+            .take_while(|ready| *ready)
+            .count()
+            * 16
+            * 1024
+    };
+    assert_eq!(given(cx), AHEAD);
+    assert_eq!(given(cx), 0);
+    // Something is written: there is room for as much again, and whoever waited for that is told.
+    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_ready());
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert_eq!(given(cx), AHEAD);
+    // What waits for the reader leaves room for nothing.
+    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_pending());
+    assert_eq!(given(cx), 0);
+    client.read_exact(&mut [0; PIPE]).await.unwrap();
+    let before = woken.0.load(Ordering::Relaxed);
+    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_ready());
+    assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
+    assert_eq!(given(cx), AHEAD);
+}
