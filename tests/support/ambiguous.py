@@ -330,17 +330,13 @@ PSEUDO: list[dict[str, str]] = [
 """Instead of the usual ones."""
 
 
-def heads() -> Iterator[list[tuple[str, str]]]:
-    """Heads of requests over HTTP/2 and HTTP/3, pseudo-header fields included."""
+def heads(first: int = 0) -> Iterator[list[tuple[str, str]]]:
+    """Heads of requests over HTTP/2 and HTTP/3, with all pseudo-header fields; paths are numbered from `first`."""
     usual = {":method": "POST", ":scheme": "https", ":authority": "localhost", ":path": "/it"}
-    for number, more in enumerate(HEADS):
-        yield [*(usual | {":path": f"/it{number:03}"}).items(), *more]
-    for number, other in enumerate(PSEUDO, len(HEADS)):
-        head = (
-            usual
-            | {":path": f"/it{number:03}"}
-            | {name: value.replace("/it", f"/it{number:03}") for name, value in other.items()}
-        )
-        yield list(head.items())
-    for name in usual:
-        yield [pair for pair in usual.items() if pair[0] != name]
+    for number, more in enumerate(HEADS, first):
+        yield [*(usual | {":path": f"/it{number:04}"}).items(), *more]
+    for number, other in enumerate(PSEUDO, first + len(HEADS)):
+        named = {name: value.replace("/it", f"/it{number:04}") for name, value in other.items()}
+        yield list((usual | {":path": f"/it{number:04}"} | named).items())
+    for number, name in enumerate(usual, first + len(HEADS) + len(PSEUDO)):
+        yield [pair for pair in (usual | {":path": f"/it{number:04}"}).items() if pair[0] != name]
