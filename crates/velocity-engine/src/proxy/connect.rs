@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::address::{Place, Scheme};
 use super::failure::{Failure, Reached};
 use super::h1;
-use super::pool::Key;
+use super::pool::{self, Key};
 use super::upstream::Upstream;
 use crate::client::{self, Protocol, connect::Opened};
 use crate::http::Body;
@@ -43,6 +43,7 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
         let stream = match timeout(upstream.connect_timeout, clear(upstream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                pool::make_room();
                 return Err(Failure::exhausted(&error));
             }
             Ok(Err(error)) => {

@@ -40,6 +40,7 @@ use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
 use self::health::Checks;
 use self::pool::Key;
+pub use self::pool::make_room;
 use self::retry::{Budget, Payload};
 use self::upload::Upload;
 use self::upstream::{Busy, Upstream};
