@@ -1,8 +1,7 @@
 """Bodies of any size without holding them: blocks that are numbered, so that none can be lost, doubled or moved unseen.
 
-As a program (`python -m support.bulk`) it is a server that prints its port. It answers `PUT /bulk/count` with the length
-of what came and its SHA-256, `GET /bulk/blocks?COUNT` with so many blocks, and anything else with a page that can do
-both.
+As a program (`python -m support.bulk`) it is a server that prints its port. It answers `PUT /bulk/count` with how much
+came and its SHA-256, `GET /bulk/blocks?COUNT` with so many blocks, and anything else with a page that can do both.
 """
 
 from __future__ import annotations
