@@ -258,8 +258,8 @@ def test_a_narrow_way_for_an_upload(engine: Engine, link: Link, backend: Backend
 @every_protocol
 def test_slices(engine: Engine, link: Link, protocol: Protocol) -> None:
     """Heads and chunk sizes are cut anywhere."""
-    for stream in BOTH:
-        link.poison("slicer", stream, average_size=7, size_variation=5, delay=10)
+    for direction in BOTH:
+        link.poison("slicer", direction, average_size=7, size_variation=5, delay=10)
     body = LARGE[:5_000]
     for _ in range(3):
         answer = send(protocol, engine.port, "/echo", body)
@@ -286,8 +286,8 @@ def test_a_way_that_is_cut_and_mended(engine: Engine, link: Link) -> None:
 def test_who_leaves_is_missed_behind_a_slow_way(
     engine: Engine, link: Link, backend: Backend, protocol: Protocol
 ) -> None:
-    for stream in BOTH:
-        link.poison("latency", stream, latency=150)
+    for direction in BOTH:
+        link.poison("latency", direction, latency=150)
     if protocol == "h3":
 
         async def conversation() -> None:

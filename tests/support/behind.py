@@ -191,7 +191,7 @@ class Nginx:
         self._folder = folder
         self.url = f"unix:{folder}/front"
         (folder / "nginx.conf").write_text(NGINX.replace("FOLDER", str(folder)))
-        command = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "errors"]
+        command: list[str | Path] = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "errors"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not (folder / "pid").exists():
