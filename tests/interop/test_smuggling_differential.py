@@ -4,6 +4,7 @@ on is the same one request to all of them (RFC 9112 section 11.2).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import time
@@ -115,10 +116,11 @@ def over_h3(port: int, head: list[tuple[str, str]], body: bytes) -> Told:
         async with http3.Http3.open(port) as three:
             stream = three.send_head(head, body)
             three.answers[stream] = answer
-            await three.finish(stream)
+            async with asyncio.timeout(PATIENCE):
+                await three.finish(stream)
 
     with contextlib.suppress(OSError, TimeoutError):
-        http3.run(conversation(), 1.0)
+        http3.run(conversation())
     return told(answer)
 
 
