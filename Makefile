@@ -58,6 +58,10 @@ test-rust: .venv/.deps ## Run the Rust tests only
 test-python: build ## Run the Python tests only; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: soak
+soak: packages build ## Run the tests that take minutes, and no others; ARGS go to pytest
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
 .PHONY: lint
 lint: .venv/.core ## Check format, types, imports, the stub and every lint
 	$(BIN)/ruff check .

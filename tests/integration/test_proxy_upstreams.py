@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support import backend as backends
-from support import certificates
+from support import certificates, http3
 from support.authority import Authority
 from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
@@ -28,6 +29,7 @@ from support.site import noise
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.answer import Answer
     from support.certificates import Pair
     from support.site import Site
 
@@ -122,38 +124,64 @@ def test_backups_wait(pair: Pair, three: list[Backend]) -> None:
 
 
 def test_nobody_notices_that_one_of_three_is_killed(pair: Pair) -> None:
+    """Clients of every protocol, two of each, which keep their connections."""
     command = [sys.executable, str(Path(backends.__file__))]
     processes = [
         subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "abc"
     ]
+    seen: list[tuple[float, str, int, bytes]] = []
+    end = threading.Event()
+
+    def note(protocol: str, answer: Answer) -> None:
+        seen.append((time.monotonic(), protocol, answer.status, bytes(answer.body)))
+
+    def over_h1(port: int) -> None:
+        with Http1(port) as one:
+            while not end.is_set():
+                note("http/1.1", one.ask("/"))
+
+    def over_h2(port: int) -> None:
+        with Http2(port) as two:
+            while not end.is_set():
+                streams = [two.send("/") for _ in range(5)]
+                two.finish(streams)
+                for stream in streams:
+                    note("h2", two.answers[stream])
+
+    async def over_h3(port: int) -> None:
+        async with http3.Http3.open(port) as three:
+            while not end.is_set():
+                streams = [three.send("/") for _ in range(5)]
+                await three.finish(*streams)
+                for stream in streams:
+                    note("h3", three.answers[stream])
+
+    def over_quic(port: int) -> None:
+        http3.run(over_h3(port))
+
     try:
         ports = [int(one.stdout.readline()) for one in processes if one.stdout is not None]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        seen: list[tuple[float, int, bytes]] = []
-        end = threading.Event()
-
-        def load(port: int) -> None:
-            with Http1(port) as one:
-                while not end.is_set():
-                    answer = one.ask("/")
-                    seen.append((time.monotonic(), answer.status, bytes(answer.body)))
-
-        with serve(pair, {"/": proxy(*urls, retries={"attempts": 2})}) as engine:
-            threads = [threading.Thread(target=load, args=(engine.port,)) for _ in range(6)]
-            for thread in threads:
-                thread.start()
-            time.sleep(0.5)
+        with (
+            serve(pair, {"/": proxy(*urls, retries={"attempts": 2})}) as engine,
+            ThreadPoolExecutor(6) as pool,
+        ):
+            loads = [pool.submit(load, engine.port) for load in (over_h1, over_h2, over_quic) * 2]
+            time.sleep(0.7)
             processes[1].kill()
             killed = time.monotonic()
             time.sleep(0.7)
             end.set()
-            for thread in threads:
-                thread.join(20)
-            assert {status for _, status, _ in seen} == {200}
-            assert {body for when, _, body in seen if when < killed - 0.1} == {b"a", b"b", b"c"}
-            assert {body for when, _, body in seen if when > killed + 0.2} == {b"a", b"c"}
+            for load in loads:
+                load.result(20)
+            assert {status for _, _, status, _ in seen} == {200}
+            for protocol in ("http/1.1", "h2", "h3"):
+                before = {body for when, by, _, body in seen if by == protocol and when < killed - 0.1}
+                behind = {body for when, by, _, body in seen if by == protocol and when > killed + 0.3}
+                assert (before, behind) == ({b"a", b"b", b"c"}, {b"a", b"c"}), protocol
             engine.line_with("upstream_ejected", urls[1])
     finally:
+        end.set()
         for process in processes:
             process.kill()
             process.communicate()

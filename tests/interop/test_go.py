@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +15,10 @@ from support import site as sites
 from support.server import Server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.site import Site
 
-SOURCE = Path(__file__).with_name("goclient")
 GIB = 1 << 30
 X25519, P256, X25519MLKEM768 = 0x001D, 0x0017, 0x11EC
 
@@ -28,7 +28,7 @@ Go = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def go(tmp_path_factory: pytest.TempPathFactory) -> Go:
     """Build the client, and give back a function that runs it."""
-    client = golang.build(SOURCE, tmp_path_factory.mktemp("go"))
+    client = golang.build(golang.CLIENT, tmp_path_factory.mktemp("go"))
 
     def run(server: Server, path: str, alpn: str, groups: str, *more: str) -> subprocess.CompletedProcess[str]:
         flags = ["-url", server.url(path), "-alpn", alpn, "-groups", groups, "-cacert", str(server.certificate)]

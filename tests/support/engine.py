@@ -14,6 +14,7 @@ from support.certificates import Pair
 from support.server import check_talk, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _TIMEOUT = 20.0
@@ -83,13 +84,17 @@ def route(handler: dict[str, Any], path: str = "/", kind: str = "prefix", **more
 class Engine:
     """An engine that serves `plan`.
 
+    Args:
+        plan: what to serve.
+        within: a command that runs the one behind it.
+
     Raises:
         AssertionError: it did not begin to serve.
     """
 
-    def __init__(self, plan: str) -> None:
+    def __init__(self, plan: str, within: Sequence[str | Path] = ()) -> None:
         self.process = subprocess.Popen(
-            [Path(sys.executable), "-c", _PROGRAM],
+            [*within, sys.executable, "-c", _PROGRAM],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from support import needs
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CLIENT = Path(__file__).parents[1] / "interop" / "goclient"
+"""A client of every protocol."""
 
 
 def build(source: Path, folder: Path) -> Path:

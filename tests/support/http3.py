@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 TIMEOUT = 20.0
 _REQUEST_CANCELLED = 0x10C
+_WAITING = 1 << 20
+"""Bytes of a body that may wait to be sent."""
 
 
 def run(conversation: Coroutine[Any, Any, T], timeout: float = TIMEOUT) -> T:
@@ -42,6 +44,7 @@ class Http3:
     def __init__(self, library: Library, protocol: Any) -> None:
         self._events = importlib.import_module(f"{library}.h3.events")
         self._quic_events = importlib.import_module(f"{library}.quic.events")
+        self._library = library
         self._protocol = protocol
         self._http = importlib.import_module(f"{library}.h3.connection").H3Connection(protocol._quic)
         self._done: dict[int, asyncio.Future[None]] = {}
@@ -59,6 +62,8 @@ class Http3:
         self.answers: dict[int, Answer] = {}
         self.interim: dict[int, list[tuple[str, str]]] = {}
         """Fields of what came before an answer (RFC 9114 section 4.1), status included."""
+        self.sinks: dict[int, Callable[[bytes], object]] = {}
+        """Where the body of an answer goes, if it is not to be kept."""
         self.stopped: dict[int, int] = {}
         """Streams of which the server wanted no more, and the code it gave."""
         self.closed: Any = None
@@ -122,6 +127,27 @@ class Http3:
         self._protocol.transmit()
         return stream
 
+    async def pour(self, stream: int, parts: Iterable[bytes]) -> None:
+        """Send the rest of a request's body, no faster than it goes."""
+        for part in parts:
+            # No event says that there is room again.
+            while self._waiting(stream) > _WAITING and not self._done[stream].done():
+                await asyncio.sleep(0.002)
+            if self._done[stream].done():
+                return
+            self._http.send_data(stream, part, False)
+            self._protocol.transmit()
+        self._http.send_data(stream, b"", True)
+        self._protocol.transmit()
+
+    def _waiting(self, stream: int) -> int:
+        """Bytes that have not been acknowledged, or not sent."""
+        quic = self._protocol._quic
+        if self._library == "qh3":
+            waiting: int = quic.get_send_buffer_size(stream)
+            return waiting
+        return len(quic._streams[stream].sender._buffer)
+
     async def finish(self, *streams: int) -> None:
         """Wait until all these streams have ended; ConnectionError if one was reset or the connection went."""
         await asyncio.gather(*(self._done[stream] for stream in streams))
@@ -180,7 +206,10 @@ class Http3:
                 answer.fields += [(k.decode(), v.decode("latin-1")) for k, v in item.headers]
                 answer.status = int(answer[":status"])
             elif isinstance(item, self._events.DataReceived):
-                self.answers[item.stream_id].body += item.data
+                if (sink := self.sinks.get(item.stream_id)) is not None:
+                    sink(item.data)
+                else:
+                    self.answers[item.stream_id].body += item.data
             if getattr(item, "stream_ended", False) and not self._done[item.stream_id].done():
                 self._done[item.stream_id].set_result(None)
         self._news.set()

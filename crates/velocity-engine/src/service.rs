@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ALLOW, ALT_SVC, DATE, HOST, SERVER};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::access::Access;
@@ -217,9 +218,11 @@ fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'
         site.error_pages.apply(&mut response);
         Box::new(response)
     };
+    // RFC 9112 section 3.2.4: the asterisk is for OPTIONS alone.
+    let misused = parts.uri.path() == "*" && parts.method != Method::OPTIONS;
     let path = match RequestPath::parse(parts.uri.path()) {
-        Ok(path) => path,
-        Err(Refusal::Malformed) => return Err(refuse(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
+        Ok(path) if !misused => path,
+        Ok(_) | Err(Refusal::Malformed) => return Err(refuse(StatusCode::BAD_REQUEST, "this path cannot be served\n")),
         Err(Refusal::TooLong) => return Err(refuse(StatusCode::URI_TOO_LONG, "this path is too long\n")),
     };
     let route = |method: &Method| match snapshot.router.route(place, &path, method) {
@@ -296,30 +299,33 @@ pub(crate) fn host(parts: &Parts) -> &str {
 }
 
 /// Whether a request says in one way for which host it is (RFC 9110 section 7.2, RFC 9112 section 3.2, RFC 9113
-/// section 8.3.1): over HTTP/1.1 in one valid Host field, and wherever it says it twice, the same.
+/// section 8.3.1): over HTTP/1.1 in one valid Host field, over HTTP/2 and later somewhere, and wherever it says it
+/// twice, the same.
 fn has_one_host(parts: &Parts) -> bool {
     let mut fields = parts.headers.get_all(HOST).iter();
     match (fields.next(), fields.next(), parts.uri.authority()) {
-        (Some(value), None, Some(authority)) => value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
+        (Some(value), None, Some(authority)) => {
+            is_plain(authority) && value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+        }
         (Some(value), None, None) => is_host(value.as_bytes()),
-        (None, _, _) => parts.version != http::Version::HTTP_11,
+        (None, _, Some(authority)) => parts.version != http::Version::HTTP_11 && is_plain(authority),
+        (None, _, None) => parts.version < http::Version::HTTP_11,
         (Some(_), Some(_), _) => false,
     }
 }
 
-/// A host, and a port if there is anything behind it (RFC 9110 section 7.2).
 fn is_host(value: &[u8]) -> bool {
-    http::uri::Authority::try_from(value).is_ok_and(|authority| {
-        let host = authority.host();
-        authority
-            .as_str()
-            .strip_prefix(host)
-            .is_some_and(|port| match port.strip_prefix(':') {
-                Some(port) => {
-                    port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
-                }
-                None => port.is_empty(),
-            })
+    Authority::try_from(value).is_ok_and(|authority| is_plain(&authority))
+}
+
+/// A host, and a port if there is anything behind it (RFC 9110 section 7.2): nobody's name and password.
+fn is_plain(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| match port.strip_prefix(':') {
+        Some(port) => {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
+        }
+        None => port.is_empty(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::metrics::{Metrics, Session};
 use crate::net::bind::Sockets;
 use crate::net::steer::SteeredIds;
 use crate::plan::{Limits, Plan};
+use crate::proxy;
 use crate::quic::{Driver, Socket};
 use crate::service::Service;
 use crate::shutdown::{Phase, Shutdown};
@@ -321,7 +322,10 @@ impl Local {
                         Ok((stream, _)) => accept(stream),
                         // The connection is gone, or we are out of descriptors: either way, go on.
                         Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                        Err(_) => {
+                            proxy::make_room();
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
                     },
                     () = shutdown.draining() => break,
                 }

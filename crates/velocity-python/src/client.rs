@@ -55,6 +55,7 @@ impl Connection {
         let options = Options {
             host,
             port,
+            addresses: Vec::new(),
             protocols: protocols
                 .iter()
                 .map(|name| Protocol::parse(name).ok_or_else(|| unknown("protocol", name)))

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -48,25 +49,38 @@ type report struct {
 
 // What became of an upload.
 type upload struct {
-	Status int   `json:"status"`
-	Taken  int64 `json:"taken"`
+	Status int    `json:"status"`
+	Taken  int64  `json:"taken"`
+	Said   string `json:"said"`
 }
 
-// A body of zeros that knows how much of it was taken. It may be read while the answer is here already.
-type zeros struct {
-	left  int64
+const blockSize = 1 << 16
+
+// A body of numbered blocks that knows how much of it was taken. It may be read while the answer is here already.
+type blocks struct {
+	size  int64
 	taken atomic.Int64
+	block [blockSize]byte
 }
 
-func (body *zeros) Read(buffer []byte) (int, error) {
-	size := min(int64(len(buffer)), body.left)
-	if size == 0 {
+func newBlocks(size int64) *blocks {
+	body := &blocks{size: size}
+	for at := range body.block {
+		body.block[at] = byte(at*7 + at>>8)
+	}
+	return body
+}
+
+func (body *blocks) Read(buffer []byte) (int, error) {
+	at := body.taken.Load()
+	if at == body.size {
 		return 0, io.EOF
 	}
-	clear(buffer[:size])
-	body.left -= size
-	body.taken.Add(size)
-	return int(size), nil
+	binary.BigEndian.PutUint64(body.block[:], uint64(at/blockSize))
+	rest := body.block[at%blockSize:]
+	size := copy(buffer, rest[:min(int64(len(rest)), body.size-at)])
+	body.taken.Add(int64(size))
+	return size, nil
 }
 
 func main() {
@@ -132,7 +146,7 @@ func giveUp(client *http.Client, url string, size int64) error {
 }
 
 func post(client *http.Client, url string, size int64) (*upload, error) {
-	body := &zeros{left: size}
+	body := newBlocks(size)
 	request, err := http.NewRequest(http.MethodPost, url, body)
 	if err != nil {
 		return nil, err
@@ -143,10 +157,11 @@ func post(client *http.Client, url string, size int64) (*upload, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	said, err := io.ReadAll(response.Body)
+	if err != nil {
 		return nil, err
 	}
-	return &upload{Status: response.StatusCode, Taken: body.taken.Load()}, nil
+	return &upload{Status: response.StatusCode, Taken: body.taken.Load(), Said: string(said)}, nil
 }
 
 func newClient(alpn, offer, roots string) (*http.Client, error) {
@@ -154,7 +169,7 @@ func newClient(alpn, offer, roots string) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: 60 * time.Second}
+	client := &http.Client{Timeout: 5 * time.Minute}
 	switch alpn {
 	case "velocity/1", "h3":
 		client.Transport = &http3.Transport{

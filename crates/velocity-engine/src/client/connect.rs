@@ -86,6 +86,9 @@ async fn open(options: &Options) -> Result<(Opened, Report)> {
 }
 
 async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
+    if !options.addresses.is_empty() {
+        return Ok(options.addresses.clone());
+    }
     let elsewhere = options.connect_to.as_ref();
     let (host, port) = elsewhere.map_or((&options.host, options.port), |(host, port)| (host, *port));
     let bare = host.trim_start_matches('[').trim_end_matches(']');

@@ -5,6 +5,7 @@
 pub(crate) mod connect;
 mod request;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Options {
     /// Name or IP address.
     pub host: String,
     pub port: u16,
+    /// Where that is; resolved if empty.
+    pub addresses: Vec<SocketAddr>,
     /// Offered together, preferred first: all over QUIC, or all over TCP.
     pub protocols: Vec<Protocol>,
     /// Groups to offer; `None` leaves the choice to the server.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::address::{Place, Scheme};
 use super::failure::{Failure, Reached};
 use super::h1;
-use super::pool::Key;
+use super::pool::{self, Key};
 use super::upstream::Upstream;
 use crate::client::{self, Protocol, connect::Opened};
 use crate::http::Body;
@@ -42,6 +42,10 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
     let Some(tls) = &upstream.tls else {
         let stream = match timeout(upstream.connect_timeout, clear(upstream)).await {
             Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                pool::make_room();
+                return Err(Failure::exhausted(&error));
+            }
             Ok(Err(error)) => {
                 return Err(Failure {
                     hint: "is it running, and does it listen there?".to_owned(),
@@ -59,6 +63,12 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
     if options.server_name.is_none() {
         options.server_name = key.name.as_deref().map(str::to_owned);
     }
+    if let Place::Host(host, port) = &upstream.address.place {
+        options.addresses = timeout(upstream.connect_timeout, upstream.names.resolve(host, *port))
+            .await
+            .map_err(|_| Failure::timeout(Reached::Nobody, "its name was not resolved in time"))?
+            .map_err(|error| Failure::new(Reached::Nobody, "connect", format!("cannot resolve {host}: {error}")))?;
+    }
     if key.upgrade {
         options.protocols.retain(|protocol| *protocol == Protocol::H1);
     }
@@ -72,11 +82,11 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
     }
 }
 
-/// The name is resolved for every connection, so that a change of its addresses is followed.
 async fn clear(upstream: &Upstream) -> std::io::Result<BoxDuplex> {
     Ok(match &upstream.address.place {
         Place::Host(host, port) => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let addresses = upstream.names.resolve(host, *port).await?;
+            let stream = TcpStream::connect(addresses.as_slice()).await?;
             stream.set_nodelay(true)?;
             Box::new(stream)
         }

@@ -18,9 +18,9 @@ pub enum Reached {
 #[derive(Debug)]
 pub struct Failure {
     pub reached: Reached,
-    /// 502 or 504; anything else is the client's doing, of which the upstream knows nothing.
+    /// 502 or 504; 503 is for what we lack, anything else is the client's doing: of those the upstream knows nothing.
     pub status: StatusCode,
-    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`, `client`.
+    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`, `client`, `resources`.
     pub kind: &'static str,
     pub reason: String,
     pub hint: String,
@@ -68,7 +68,21 @@ impl Failure {
         }
     }
 
-    /// Whether nobody behind us is to blame.
+    /// There is no descriptor for a connection.
+    pub fn exhausted(error: &io::Error) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            hint: "raise the limit of open files: ulimit -n, or LimitNOFILE= of systemd".to_owned(),
+            ..Self::new(Reached::Nobody, "resources", format!("cannot connect: {error}"))
+        }
+    }
+
+    /// Whether we are to blame.
+    pub fn is_ours(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// Whether the client is to blame.
     pub fn is_clients(&self) -> bool {
         self.status.is_client_error()
     }

@@ -10,6 +10,7 @@ mod failure;
 mod fields;
 mod h1;
 mod health;
+mod names;
 mod pool;
 mod retry;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
 use self::health::Checks;
 use self::pool::Key;
+pub use self::pool::make_room;
 use self::retry::{Budget, Payload};
 use self::upload::Upload;
 use self::upstream::{Busy, Upstream};
@@ -210,8 +212,11 @@ impl Proxy {
                 }
                 Err(failure) if failure.is_clients() => return refusal(&failure),
                 Err(failure) => {
-                    upstream.failed();
-                    let again = left && payload.allows(method, failure.reached) && self.budget.spend();
+                    if !failure.is_ours() {
+                        upstream.failed();
+                    }
+                    let again =
+                        left && !failure.is_ours() && payload.allows(method, failure.reached) && self.budget.spend();
                     report(call, upstream, &failure, attempts, again);
                     if !again {
                         return gateway(&failure, upstream, attempts);
@@ -592,9 +597,10 @@ fn refusal(failure: &Failure) -> Response {
     )
 }
 
-/// 502 or 504. What exactly went wrong is for the log, not for strangers.
+/// 502, 503 or 504. What exactly went wrong is for the log, not for strangers.
 fn gateway(failure: &Failure, upstream: &Upstream, attempts: u32) -> Response {
     let text = match failure.status {
+        StatusCode::SERVICE_UNAVAILABLE => "there is no room for this request now\n",
         StatusCode::GATEWAY_TIMEOUT => "the server behind this one did not answer in time\n",
         _ => "the server behind this one cannot be reached\n",
     };

@@ -2,6 +2,7 @@
 //! runtime that it was made on; nothing here is ever waited for.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,15 @@ pub struct Key {
     pub upgrade: bool,
 }
 
+/// How often there were no descriptors left, on any worker.
+static SHORTAGES: AtomicU32 = AtomicU32::new(0);
+
 #[derive(Default)]
 struct Pool {
     by_key: FxHashMap<Key, Idle>,
     sweeping: bool,
+    /// Shortages that are over for this worker.
+    settled: u32,
 }
 
 struct Idle {
@@ -102,6 +108,14 @@ pub fn put_shared(key: &Key, upstream: &Arc<Upstream>, connection: Shared) -> Ar
     places
 }
 
+/// There are no descriptors left: whoever needs one comes before what idles. Here that goes at once, elsewhere with the
+/// next sweep.
+pub fn make_room() {
+    SHORTAGES.fetch_add(1, Relaxed);
+    let dropped = POOL.with_borrow_mut(Pool::expire);
+    drop(dropped);
+}
+
 /// To be held while a shared connection is made.
 pub fn gate(key: &Key, upstream: &Arc<Upstream>) -> Arc<tokio::sync::Mutex<()>> {
     POOL.with_borrow_mut(|pool| pool.idle(key, upstream).gate.clone())
@@ -137,6 +151,8 @@ impl Pool {
 
     fn expire(&mut self) -> (Vec<Idle>, bool) {
         let now = Instant::now();
+        let shortages = SHORTAGES.load(Relaxed);
+        let short = std::mem::replace(&mut self.settled, shortages) != shortages;
         let mut dropped = Vec::new();
         let keys: Vec<Key> = self.by_key.keys().cloned().collect();
         for key in keys {
@@ -144,7 +160,7 @@ impl Pool {
                 continue;
             };
             idle.single
-                .retain_mut(|(connection, since)| now - *since < KEEP && connection.is_ready());
+                .retain_mut(|(connection, since)| !short && now - *since < KEEP && connection.is_ready());
             idle.shared.retain(|(connection, places, used)| {
                 connection.is_open() && (Arc::strong_count(places) > 1 || now - *used < KEEP)
             });

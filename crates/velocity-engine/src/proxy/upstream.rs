@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::time::{Duration, Instant};
 
 use super::address::{Address, Place, Scheme};
+use super::names::Names;
 use crate::client::{self, Protocol};
 use crate::error::Result;
 use crate::log::{self, Level};
@@ -16,6 +17,7 @@ pub struct Upstream {
     pub id: u64,
     pub url: Arc<str>,
     pub address: Address,
+    pub names: Names,
     pub weight: u32,
     pub backup: bool,
     /// How to shake hands; `None` in clear.
@@ -51,6 +53,7 @@ impl Upstream {
             url: plan.url.as_str().into(),
             tls: options(&address, &proxy.tls, connect_timeout),
             address,
+            names: Names::default(),
             weight: plan.weight.max(1),
             backup: plan.backup,
             connect_timeout,
@@ -150,6 +153,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
     Some(client::Options {
         host: host.clone(),
         port: *port,
+        addresses: Vec::new(),
         protocols,
         profile: None,
         connect_to: None,

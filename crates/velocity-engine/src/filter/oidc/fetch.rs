@@ -123,6 +123,7 @@ impl Endpoint {
         let mut connection = Connection::open(&Options {
             host: self.host.clone(),
             port: self.port(),
+            addresses: Vec::new(),
             protocols: vec![Protocol::H2, Protocol::H1],
             profile: None,
             connect_to: None,

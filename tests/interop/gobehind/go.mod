@@ -1,0 +1,3 @@
+module velocity.test/gobehind
+
+go 1.26.0
