@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from support.answer import Answer
+from support.configured import BASE, serving, write
 from support.http2 import Http2
 from support.http3 import Http3, run
 from support.server import Server
@@ -54,6 +55,16 @@ def _heard(text: bytes) -> bytes:
     return Frame(Opcode.TEXT, text).serialize(mask=False)
 
 
+def _open(client: Http2) -> int:
+    """The stream of a WebSocket."""
+    while not client.h2.remote_settings.enable_connect_protocol:
+        client.pump()
+    stream = client.h2.get_next_available_stream_id()
+    client.answers[stream] = Answer(0)
+    client.h2.send_headers(stream, [*_HEAD, (":path", "/chat"), *_FIELDS])
+    return stream
+
+
 def test_over_http1(server: Server) -> None:
     trust = ssl.create_default_context(cafile=str(server.certificate))
     with connect(f"wss://localhost:{server.port}/chat", ssl=trust, compression=None) as client:
@@ -65,11 +76,7 @@ def test_over_http1(server: Server) -> None:
 
 def test_over_http2(server: Server) -> None:
     with Http2(server.port) as client:
-        while not client.h2.remote_settings.enable_connect_protocol:
-            client.pump()
-        stream = client.h2.get_next_available_stream_id()
-        client.answers[stream] = Answer(0)
-        client.h2.send_headers(stream, [*_HEAD, (":path", "/chat"), *_FIELDS])
+        stream = _open(client)
         client.h2.send_data(stream, _said(b"hello"))
         client._flush()
         answer = client.answers[stream]
@@ -103,6 +110,34 @@ def test_over_http3(server: Server) -> None:
             assert answer.body.endswith(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
 
     run(talk())
+
+
+def test_a_reload_leaves_it_open(tmp_path: Path) -> None:
+    """Connections of both kinds, an upgraded one and one of several streams, talk on while the rest changes."""
+    edge = "routes: [{path: /version, text: version %d}]\n"
+    with serve(_echo, "127.0.0.1", 0) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        upstream = f"http://127.0.0.1:{backend.socket.getsockname()[1]}"
+        write(tmp_path, f"{BASE}content: {{proxies: [{{path: /chat, upstream: '{upstream}'}}]}}\n")
+        write(tmp_path, edge % 1, "edge.yaml")
+        flags = ("--config", "serve.simple.yaml", "--edge-config", "edge.yaml")
+        with serving(tmp_path, *flags) as running:
+            trust = ssl._create_unverified_context()
+            url = f"wss://localhost:{running.port}/chat"
+            with connect(url, ssl=trust, compression=None) as upgraded, Http2(running.port) as second:
+                stream = _open(second)
+                for version in (2, 3, 4):
+                    write(tmp_path, edge % version, "edge.yaml")
+                    running.said("reloaded")
+                    assert running.get("/version") == (0, f"version {version}")
+                    text = f"after {version}"
+                    upgraded.send(text)
+                    assert upgraded.recv(timeout=10) == text
+                    second.h2.send_data(stream, _said(text.encode()))
+                    second._flush()
+                    while not second.answers[stream].body.endswith(_heard(text.encode())):
+                        assert second.pump()
+        backend.shutdown()
 
 
 def test_there_is_none_in_a_folder(server: Server) -> None:
