@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import stat
 import subprocess
@@ -111,6 +112,16 @@ def test_flag_wins_over_variable(fresh_site: Site) -> None:
 def test_ipv6(fresh_site: Site) -> None:
     with Server(fresh_site.root, listen="[::1]:0") as running, connect(running.port, host="::1") as stream:
         assert stream.version() == "TLSv1.3"
+
+
+def test_all_descriptors_that_are_allowed(fresh_site: Site) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 500), hard))
+    try:
+        with Server(fresh_site.root) as server:
+            assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_udp_only_has_no_tcp(fresh_site: Site) -> None:

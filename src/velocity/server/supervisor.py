@@ -8,6 +8,8 @@ server runs.
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -47,6 +49,7 @@ def serve(
     """
     awaited = _STOP if reloader is None else _STOP | {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    _raise_descriptor_limit()
     engine = _core.Engine(plan)
     try:
         on_start(engine.addresses)
@@ -63,6 +66,13 @@ def serve(
             reloader.stop()
         engine.abort()
         logs.flush()
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection, site and open file takes a descriptor: use as many as the administrator allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _drain(engine: _core.Engine, grace: float | None) -> int:
