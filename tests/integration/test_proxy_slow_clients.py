@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 BLOCKS = 160
 """Of one answer: 10 MiB."""
-EACH = 256 << 10
-"""Bytes of memory that a client may cost."""
+EACH = 160 << 10
+"""Bytes of memory that a client may cost, its connection included."""
 
 
 @pytest.fixture
