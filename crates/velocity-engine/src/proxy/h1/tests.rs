@@ -246,19 +246,19 @@ async fn sent(method: Method, fields: &[(&'static str, &'static str)], body: Bod
     String::from_utf8(seen[..count].to_vec()).unwrap()
 }
 
-struct Pieces(std::vec::IntoIter<&'static str>);
+struct Pieces(std::collections::VecDeque<&'static str>);
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece.into()))))
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece.into()))))
     }
 }
 
 fn pieces(pieces: &[&'static str]) -> Body {
-    Body::stream(Pieces(pieces.iter().copied().collect::<Vec<_>>().into_iter()))
+    Body::stream(Pieces(pieces.iter().copied().collect()))
 }
 
 #[tokio::test]
