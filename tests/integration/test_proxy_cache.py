@@ -48,7 +48,9 @@ def cached(pair: Pair, backend: Backend, cache: dict[str, Any] | None = None, **
     """A Plan with one proxy that has a cache."""
     filters = more.pop("filters", [])
     own = route(
-        proxy(backend.url, ejection=NEVER, cache={"purge_from": ["127.0.0.1"], **(cache or {})}, **more.pop("proxy", {})),
+        proxy(
+            backend.url, ejection=NEVER, cache={"purge_from": ["127.0.0.1"], **(cache or {})}, **more.pop("proxy", {})
+        ),
         filters=list(range(len(filters))),
     )
     return plan(pair, [own], filters=filters, **more)
@@ -299,7 +301,9 @@ def test_what_trusted_proxies_say_is_part_of_the_key(pair: Pair, backend: Backen
             assert get(engine, "/a", *fields).body == host.encode()
         assert len(backend.of("/a")) == 2
         # Who asked is not.
-        assert get(engine, "/a", ("x-forwarded-for", "192.0.2.2"), ("x-forwarded-host", "a.example")).body == b"a.example"
+        assert (
+            get(engine, "/a", ("x-forwarded-for", "192.0.2.2"), ("x-forwarded-host", "a.example")).body == b"a.example"
+        )
         assert len(backend.of("/a")) == 2
 
 
@@ -619,7 +623,9 @@ def test_nobody_waits_for_what_is_private(engine: Engine, backend: Backend) -> N
 
     async def private(exchange: Exchange) -> None:
         await asyncio.sleep(0.4)
-        await exchange.answer((exchange.get("cookie") or "").encode(), fields=(("cache-control", "private, max-age=60"),))
+        await exchange.answer(
+            (exchange.get("cookie") or "").encode(), fields=(("cache-control", "private, max-age=60"),)
+        )
 
     backend.scripts["/a"] = private
     begun = time.monotonic()

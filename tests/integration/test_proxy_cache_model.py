@@ -71,7 +71,8 @@ saying = st.builds(
     max_age=st.sampled_from([None, 0, 1000, 1000]),
     s_maxage=st.sampled_from([None, None, None, 0, 1000]),
     flags=st.frozensets(
-        st.sampled_from(["no-store", "private", "no-cache", "public", "must-revalidate", "proxy-revalidate"]), max_size=2
+        st.sampled_from(["no-store", "private", "no-cache", "public", "must-revalidate", "proxy-revalidate"]),
+        max_size=2,
     ),
     age=st.sampled_from([0, 0, 500, 2000]),
     etag=st.booleans(),

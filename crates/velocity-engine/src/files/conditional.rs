@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
+use http::header::{DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::root::Identity;
@@ -42,13 +42,14 @@ impl Validators {
         }
     }
 
-    /// Those that the head of a response names.
+    /// Those that the head of a response names; where it does not say when it was modified, the Date of it counts
+    /// (RFC 9111 section 4.3.2).
     pub fn of(head: &HeaderMap) -> Self {
         let field = |name| head.get(name).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         Self {
             etag: field(ETAG),
             last_modified: field(LAST_MODIFIED),
-            modified: date(head, LAST_MODIFIED),
+            modified: date(head, LAST_MODIFIED).or_else(|| date(head, DATE)),
         }
     }
 
@@ -213,11 +214,13 @@ mod tests {
             );
         }
         assert!(!none.range_applies(&headers(&[(IF_RANGE, "")])));
-        let dated = of(&[(LAST_MODIFIED, MODIFIED)]);
-        assert_eq!(
-            dated.evaluate(&headers(&[(IF_MODIFIED_SINCE, AFTER)])),
-            Verdict::NotModified
-        );
+        for (own, verdict) in [
+            (&[(LAST_MODIFIED, MODIFIED)][..], Verdict::NotModified),
+            (&[(DATE, MODIFIED)], Verdict::NotModified),
+            (&[(LAST_MODIFIED, AFTER), (DATE, BEFORE)], Verdict::Proceed),
+        ] {
+            assert_eq!(of(own).evaluate(&headers(&[(IF_MODIFIED_SINCE, MODIFIED)])), verdict, "{own:?}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, LAST_MODIFIED, RANGE, SET_COOKIE, TRANSFER_ENCODING,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -26,10 +26,9 @@ use crate::proxy::Proxied;
 use crate::router::Params;
 
 /// Fields that a 304 says nothing about (RFC 9111 section 3.2).
-const OF_CONTENT: [HeaderName; 6] = [
+const OF_CONTENT: [HeaderName; 5] = [
     CONTENT_LENGTH,
     CONTENT_ENCODING,
-    CONTENT_TYPE,
     CONTENT_RANGE,
     TRANSFER_ENCODING,
     SET_COOKIE,

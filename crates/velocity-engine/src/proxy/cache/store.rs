@@ -23,6 +23,8 @@ const MAX_VARIANTS: usize = 32;
 const OVERHEAD: u64 = 512;
 /// Locks for changes; look-ups take none of them.
 const STRIPES: usize = 64;
+/// Counts of what was made invalid. Targets that share one make each other's answers under way unfit to be stored.
+const GENERATIONS: usize = 4096;
 
 /// A stored answer.
 pub struct Stored {
@@ -88,7 +90,7 @@ pub struct Store {
     table: OnceLock<Table>,
     stripes: [Mutex<()>; STRIPES],
     /// How often something was made invalid, by hash of the target: what was asked for before that is not stored.
-    generations: [AtomicU64; STRIPES],
+    generations: OnceLock<Box<[AtomicU64]>>,
     hasher: RandomState,
     /// Targets of which the last answer could not be stored, by hash.
     refused: OnceLock<Cache<u64, Instant, UnitWeighter>>,
@@ -126,7 +128,7 @@ impl Store {
             max_object,
             table: OnceLock::new(),
             stripes: std::array::from_fn(|_| Mutex::default()),
-            generations: std::array::from_fn(|_| AtomicU64::default()),
+            generations: OnceLock::new(),
             hasher: RandomState::new(),
             refused: OnceLock::new(),
         }
@@ -154,7 +156,7 @@ impl Store {
 
     /// Which generation a target is in now.
     pub fn generation(&self, target: &str) -> u64 {
-        self.generations[self.stripe(target)].load(Ordering::Acquire)
+        self.counter(target).load(Ordering::Acquire)
     }
 
     /// Store an answer to what was asked in a generation, in place of those with the same selector; false if something
@@ -216,14 +218,14 @@ impl Store {
     /// Make all answers of a target invalid; how many targets that were, 0 or 1.
     pub fn invalidate(&self, target: &str) -> usize {
         let _held = self.lock(target);
-        self.generations[self.stripe(target)].fetch_add(1, Ordering::AcqRel);
+        self.counter(target).fetch_add(1, Ordering::AcqRel);
         let removed = self.table.get().and_then(|table| table.remove(target));
         usize::from(removed.is_some())
     }
 
     /// The same for all targets that begin like this.
     pub fn invalidate_prefix(&self, prefix: &str) -> usize {
-        for generation in &self.generations {
+        for generation in self.generations() {
             generation.fetch_add(1, Ordering::AcqRel);
         }
         let Some(table) = self.table.get() else { return 0 };
@@ -254,12 +256,17 @@ impl Store {
         self.table.get().map_or(0, Cache::weight)
     }
 
-    fn stripe(&self, target: &str) -> usize {
-        self.hasher.hash_one(target) as usize % STRIPES
+    fn generations(&self) -> &[AtomicU64] {
+        self.generations
+            .get_or_init(|| (0..GENERATIONS).map(|_| AtomicU64::default()).collect())
+    }
+
+    fn counter(&self, target: &str) -> &AtomicU64 {
+        &self.generations()[self.hasher.hash_one(target) as usize % GENERATIONS]
     }
 
     fn lock(&self, target: &str) -> MutexGuard<'_, ()> {
-        let stripe = &self.stripes[self.stripe(target)];
+        let stripe = &self.stripes[self.hasher.hash_one(target) as usize % STRIPES];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
