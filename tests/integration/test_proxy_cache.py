@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import gzip
 import itertools
 import stat
@@ -800,9 +801,13 @@ def test_large_bodies_lie_on_the_disk(pair: Pair, backend: Backend, tmp_path: Pa
     place = tmp_path / "cache"
     cache = {"memory_bytes": 2 << 20, "disk_bytes": 100 << 20, "path": str(place), "max_object_bytes": 25 << 20}
     with Engine(cached(pair, backend, cache)) as engine:
+
+        def fetch(path: str, _: int) -> Answer:
+            return get(engine, path)
+
         before = engine.memory()
         for path in ("/declared", "/chunked"):
-            answers = at_once(3, lambda _, path=path: get(engine, path))
+            answers = at_once(3, functools.partial(fetch, path))
             answers.append(get(engine, path))
             assert all(one.body == whole for one in answers), path
             assert len(backend.of(path)) == 1, path

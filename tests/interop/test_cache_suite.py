@@ -52,6 +52,8 @@ OTHERWISE = {
     # What may be done and is not: heuristics without leave, POST, parts, languages.
     **{f"heuristic-{status}-cached": "no leave" for status in (200, 203, 204, 404, 405, 410, 414, 501, 599)},
     "method-POST": "not a method of ours",
+    # Without Last-Modified the Date counts (RFC 9111 section 4.3.2), which is later than what is asked about.
+    "conditional-lm-fresh-no-lm": "modified",
     **{f"vary-normalise-{what}": "letter by letter" for what in ("lang-order", "lang-case", "lang-space")},
     "vary-normalise-lang-select": "letter by letter",
     "vary-normalise-space": "letter by letter",

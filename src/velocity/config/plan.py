@@ -15,6 +15,8 @@ __all__ = [
     "Alpn",
     "Balance",
     "BasicAuth",
+    "Cache",
+    "CacheKey",
     "Certificate",
     "ClientAuth",
     "Compress",

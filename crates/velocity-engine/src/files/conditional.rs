@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
+use http::header::{
+    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::root::Identity;
@@ -219,7 +221,11 @@ mod tests {
             (&[(DATE, MODIFIED)], Verdict::NotModified),
             (&[(LAST_MODIFIED, AFTER), (DATE, BEFORE)], Verdict::Proceed),
         ] {
-            assert_eq!(of(own).evaluate(&headers(&[(IF_MODIFIED_SINCE, MODIFIED)])), verdict, "{own:?}");
+            assert_eq!(
+                of(own).evaluate(&headers(&[(IF_MODIFIED_SINCE, MODIFIED)])),
+                verdict,
+                "{own:?}"
+            );
         }
     }
 

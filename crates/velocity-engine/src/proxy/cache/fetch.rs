@@ -16,7 +16,7 @@ use super::flight::{Lead, Seat};
 use super::key::Selector;
 use super::policy::{self, Terms, Times};
 use super::status::{Fate, Outcome};
-use super::store::Stored;
+use super::store::{Stored, Watch};
 use super::{Ask, Cache, Cached, FAILED, Missing, REFUSED, ttl};
 use crate::call::Call;
 use crate::files::conditional::{Validators, Verdict};
@@ -55,7 +55,7 @@ impl Cached {
     /// Ask for what is missing; whoever waits for that waits until `lead` is gone.
     pub(super) async fn fetch(&self, ask: Ask<'_>, missing: Missing, lead: Option<Lead>) -> (Response, Fate) {
         let store = &self.cache.store;
-        let generation = store.generation(ask.target);
+        let watch = store.watch(ask.target);
         let asked = Instant::now();
         let refused = store.is_refused(&missing.key, asked);
         let validated = missing.stale.clone().filter(|stored| can_be_validated(stored));
@@ -80,7 +80,7 @@ impl Cached {
         let mut fate = Fate::new(Outcome::Miss, Some(missing.why));
         if let Some(stored) = validated.filter(|_| status == StatusCode::NOT_MODIFIED) {
             if speaks_of(response.headers(), &stored)
-                && let Some(answered) = self.freshen(ask, &stored, &mut response, times, generation, fate)
+                && let Some(answered) = self.freshen(ask, &stored, &mut response, times, &watch, fate)
             {
                 return answered;
             }
@@ -101,9 +101,7 @@ impl Cached {
                 fate.upstream = Some(status);
                 fate.ttl = Some(ttl(stored, age));
                 carry(&mut response, &mut old);
-                if lead.is_some() {
-                    store.refuse(&missing.key, received + FAILED);
-                }
+                store.fail(&missing.key, received + FAILED);
                 return (old, fate);
             }
         }
@@ -114,8 +112,7 @@ impl Cached {
         let short = unchanged.then(|| not_modified(response.headers().clone()));
         let leads = lead.is_some();
         let taken = Taken {
-            target: ask.target,
-            generation,
+            watch,
             since: received,
             lead,
         };
@@ -161,7 +158,7 @@ impl Cached {
         stored: &Arc<Stored>,
         response: &mut Response,
         times: Times,
-        generation: u64,
+        watch: &Watch,
         mut fate: Fate,
     ) -> Option<(Response, Fate)> {
         let cache = &self.cache;
@@ -183,7 +180,7 @@ impl Cached {
                     selector,
                     content: stored.content.share(),
                 });
-                fate.stored = cache.store.replace(ask.target, stored, current.clone(), generation);
+                fate.stored = cache.store.replace(watch, stored, current.clone());
                 fate.ttl = Some(ttl(&current, current.terms.initial_age));
             }
             // It is good for this one; what it says about storing is about this one too.
@@ -243,9 +240,8 @@ impl Cached {
 }
 
 /// Where an answer is to be stored.
-struct Taken<'a> {
-    target: &'a str,
-    generation: u64,
+struct Taken {
+    watch: Watch,
     since: Instant,
     /// Gone when others can find it.
     lead: Option<Lead>,
@@ -259,7 +255,7 @@ impl Cache {
         response: Response,
         terms: Terms,
         selector: Selector,
-        taken: Taken<'_>,
+        taken: Taken,
         stored: &mut bool,
     ) -> Response {
         let (parts, body) = response.into_parts();
@@ -291,7 +287,7 @@ impl Cache {
                     _ => bytes::Bytes::new(),
                 };
                 let made = Arc::new(made.with(Content::Memory(content)));
-                *stored = self.store.insert(taken.target, made, taken.generation);
+                *stored = self.store.insert(&taken.watch, made);
                 body
             }
             body => match self.room.begin(expected).filter(|_| consistent) {
@@ -309,12 +305,12 @@ impl Cache {
     }
 
     /// Read a body to its end, and store it then. If its length is known, others can read along.
-    fn follow(self: Arc<Self>, made: Made, filling: Arc<Filling>, body: Body, taken: Taken<'_>) {
-        let (target, generation) = (taken.target.to_owned(), taken.generation);
+    fn follow(self: Arc<Self>, made: Made, filling: Arc<Filling>, body: Body, taken: Taken) {
+        let watch = taken.watch;
         let (early, lead) = match filling.reader_length() {
             Some(_) => {
                 let early = Arc::new(made.clone().with(Content::Filling(filling.clone())));
-                self.store.insert(&target, early.clone(), generation);
+                self.store.insert(&watch, early.clone());
                 drop(taken.lead);
                 (Some(early), None)
             }
@@ -325,12 +321,12 @@ impl Cache {
             match (content, early) {
                 (Some(content), Some(early)) => {
                     let whole = Arc::new(made.with(content));
-                    self.store.replace(&target, &early, whole, generation);
+                    self.store.replace(&watch, &early, whole);
                 }
                 (Some(content), None) => {
-                    self.store.insert(&target, Arc::new(made.with(content)), generation);
+                    self.store.insert(&watch, Arc::new(made.with(content)));
                 }
-                (None, Some(early)) => self.store.remove(&target, &early),
+                (None, Some(early)) => self.store.remove(watch.target(), &early),
                 (None, None) => {}
             }
             drop(lead);

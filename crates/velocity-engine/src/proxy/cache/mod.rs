@@ -62,7 +62,7 @@ const REFRESHING: usize = 64;
 
 /// What is kept for one proxy. Shared by all workers, and taken over by the next snapshot.
 pub struct Cache {
-    store: Store,
+    store: Arc<Store>,
     flights: Arc<Flights>,
     room: Room,
     parts: Parts,
@@ -104,7 +104,7 @@ impl Cache {
         };
         let ms = Duration::from_millis;
         Ok(Self {
-            store: Store::new(plan.memory_bytes - plan.memory_bytes / 4, in_memory),
+            store: Arc::new(Store::new(plan.memory_bytes - plan.memory_bytes / 4, in_memory)),
             flights: Arc::default(),
             room: Room {
                 memory: Budget::new(plan.memory_bytes / 4),
@@ -335,7 +335,7 @@ impl Cached {
         let mut usage = stored.terms.usage(age, ask.wishes);
         if usage == Use::Validate && stored.terms.serves_errors(age, ask.wishes) {
             let key = missing(Forwarded::Stale, None, &stored.selector).key;
-            if self.cache.store.is_refused(&key, now) {
+            if self.cache.store.has_failed(&key, now) {
                 // Somebody has just asked in vain.
                 usage = Use::Stale;
             }

@@ -241,7 +241,8 @@ impl Terms {
 
     /// Whether an answer of this age may be used when there is no other (RFC 5861 section 4).
     pub fn serves_errors(&self, age: Duration, wishes: &Wishes) -> bool {
-        if wishes.no_cache || self.always_validate {
+        let young_enough = wishes.max_age.is_none_or(|wanted| age <= wanted);
+        if wishes.no_cache || wishes.min_fresh.is_some() || !young_enough || self.always_validate {
             return false;
         }
         let asked = wishes.stale_if_error.filter(|_| !self.never_stale).unwrap_or_default();

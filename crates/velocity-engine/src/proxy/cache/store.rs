@@ -4,13 +4,14 @@
 //! all of them (RFC 9111 section 4.4). Nothing in the table ever changes; a new list takes the place of an old one.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter, Weighter};
+use rustc_hash::FxHashMap;
 
 use super::fill::Content;
 use super::key::{Parts, Selector};
@@ -23,8 +24,6 @@ const MAX_VARIANTS: usize = 32;
 const OVERHEAD: u64 = 512;
 /// Locks for changes; look-ups take none of them.
 const STRIPES: usize = 64;
-/// Counts of what was made invalid. Targets that share one make each other's answers under way unfit to be stored.
-const GENERATIONS: usize = 4096;
 
 /// A stored answer.
 pub struct Stored {
@@ -88,9 +87,7 @@ pub struct Store {
     max_object: u64,
     /// Made when there is something to store: there may be thousands of proxies of which nothing is asked.
     table: OnceLock<Table>,
-    stripes: [Mutex<()>; STRIPES],
-    /// How often something was made invalid, by hash of the target: what was asked for before that is not stored.
-    generations: OnceLock<Box<[AtomicU64]>>,
+    stripes: [Mutex<Watched>; STRIPES],
     hasher: RandomState,
     /// Targets of which the last answer could not be stored, by hash.
     refused: OnceLock<Cache<u64, Instant, UnitWeighter>>,
@@ -128,7 +125,6 @@ impl Store {
             max_object,
             table: OnceLock::new(),
             stripes: std::array::from_fn(|_| Mutex::default()),
-            generations: OnceLock::new(),
             hasher: RandomState::new(),
             refused: OnceLock::new(),
         }
@@ -154,15 +150,21 @@ impl Store {
         }
     }
 
-    /// Which generation a target is in now.
-    pub fn generation(&self, target: &str) -> u64 {
-        self.counter(target).load(Ordering::Acquire)
+    /// To be held from before an answer is asked for until it is stored: what is made invalid meanwhile is not.
+    pub fn watch(self: &Arc<Self>, target: &str) -> Watch {
+        let mut watched = self.lock(target);
+        let entry = watched.entry(self.hash(target)).or_default();
+        entry.watches += 1;
+        Watch {
+            store: self.clone(),
+            target: target.into(),
+            generation: entry.generation,
+        }
     }
 
-    /// Store an answer to what was asked in a generation, in place of those with the same selector; false if something
-    /// has made it invalid since.
-    pub fn insert(&self, target: &str, stored: Arc<Stored>, generation: u64) -> bool {
-        self.change(target, generation, |variants| {
+    /// Store an answer in place of those with the same selector; false if something has made it invalid meanwhile.
+    pub fn insert(&self, watch: &Watch, stored: Arc<Stored>) -> bool {
+        self.change(&watch.target, Some(watch), |variants| {
             variants.retain(|known| known.selector != stored.selector);
             variants.insert(0, stored.clone());
             true
@@ -170,8 +172,8 @@ impl Store {
     }
 
     /// The same for what takes the place of one that must still be there.
-    pub fn replace(&self, target: &str, old: &Arc<Stored>, new: Arc<Stored>, generation: u64) -> bool {
-        self.change(target, generation, |variants| {
+    pub fn replace(&self, watch: &Watch, old: &Arc<Stored>, new: Arc<Stored>) -> bool {
+        self.change(&watch.target, Some(watch), |variants| {
             match variants.iter().position(|known| Arc::ptr_eq(known, old)) {
                 Some(at) => {
                     variants.remove(at);
@@ -186,16 +188,17 @@ impl Store {
 
     /// Remove one answer.
     pub fn remove(&self, target: &str, old: &Arc<Stored>) {
-        self.change(target, self.generation(target), |variants| {
+        self.change(target, None, |variants| {
             variants.retain(|known| !Arc::ptr_eq(known, old));
             true
         });
     }
 
-    fn change(&self, target: &str, generation: u64, act: impl FnOnce(&mut Vec<Arc<Stored>>) -> bool) -> bool {
+    fn change(&self, target: &str, watch: Option<&Watch>, act: impl FnOnce(&mut Vec<Arc<Stored>>) -> bool) -> bool {
         let table = self.table();
-        let _held = self.lock(target);
-        if self.generation(target) != generation {
+        let held = self.lock(target);
+        let current = held.get(&self.hash(target)).map(|entry| entry.generation);
+        if watch.is_some_and(|watch| current != Some(watch.generation)) {
             return false;
         }
         let mut variants = table
@@ -217,16 +220,19 @@ impl Store {
 
     /// Make all answers of a target invalid; how many targets that were, 0 or 1.
     pub fn invalidate(&self, target: &str) -> usize {
-        let _held = self.lock(target);
-        self.counter(target).fetch_add(1, Ordering::AcqRel);
+        let mut held = self.lock(target);
+        if let Some(entry) = held.get_mut(&self.hash(target)) {
+            entry.generation += 1;
+        }
         let removed = self.table.get().and_then(|table| table.remove(target));
         usize::from(removed.is_some())
     }
 
     /// The same for all targets that begin like this.
     pub fn invalidate_prefix(&self, prefix: &str) -> usize {
-        for generation in self.generations() {
-            generation.fetch_add(1, Ordering::AcqRel);
+        for stripe in &self.stripes {
+            let mut held = stripe.lock().unwrap_or_else(PoisonError::into_inner);
+            held.values_mut().for_each(|entry| entry.generation += 1);
         }
         let Some(table) = self.table.get() else { return 0 };
         let removed = AtomicUsize::new(0);
@@ -251,23 +257,68 @@ impl Store {
         refused.get(&self.hasher.hash_one(key)).is_some_and(|until| now < until)
     }
 
+    /// Remember that what was asked for under this key has just failed: nobody has to ask who may have it stale.
+    pub fn fail(&self, key: &[u8], until: Instant) {
+        self.refuse(&failed(key), until);
+    }
+
+    pub fn has_failed(&self, key: &[u8], now: Instant) -> bool {
+        self.is_refused(&failed(key), now)
+    }
+
     /// Bytes in memory.
     pub fn weight(&self) -> u64 {
         self.table.get().map_or(0, Cache::weight)
     }
 
-    fn generations(&self) -> &[AtomicU64] {
-        self.generations
-            .get_or_init(|| (0..GENERATIONS).map(|_| AtomicU64::default()).collect())
+    fn hash(&self, target: &str) -> u64 {
+        self.hasher.hash_one(target)
     }
 
-    fn counter(&self, target: &str) -> &AtomicU64 {
-        &self.generations()[self.hasher.hash_one(target) as usize % GENERATIONS]
-    }
-
-    fn lock(&self, target: &str) -> MutexGuard<'_, ()> {
-        let stripe = &self.stripes[self.hasher.hash_one(target) as usize % STRIPES];
+    fn lock(&self, target: &str) -> MutexGuard<'_, Watched> {
+        let stripe = &self.stripes[self.hash(target) as usize % STRIPES];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No key begins like this.
+fn failed(key: &[u8]) -> Vec<u8> {
+    [b"\0", key].concat()
+}
+
+/// Targets of which answers are under way, by hash.
+type Watched = FxHashMap<u64, Entry>;
+
+#[derive(Default)]
+struct Entry {
+    watches: usize,
+    /// How often it was made invalid since the first of them.
+    generation: u64,
+}
+
+/// See [`Store::watch`].
+pub struct Watch {
+    store: Arc<Store>,
+    target: Box<str>,
+    generation: u64,
+}
+
+impl Watch {
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let hash = self.store.hash(&self.target);
+        let mut watched = self.store.lock(&self.target);
+        if let Some(entry) = watched.get_mut(&hash) {
+            entry.watches -= 1;
+            if entry.watches == 0 {
+                watched.remove(&hash);
+            }
+        }
     }
 }
 

@@ -46,18 +46,18 @@ async fn found(store: &Store, target: &str, fields: &[(&str, &str)]) -> Option<u
 
 #[tokio::test]
 async fn the_newest_answer_that_is_for_a_request() {
-    let store = Store::new(1 << 20, 1 << 14);
-    let now = store.generation("t");
-    assert!(store.insert("t", answer(&[("a", "1")], 1).await, now));
-    assert!(store.insert("t", answer(&[("a", "2")], 2).await, now));
+    let store = Arc::new(Store::new(1 << 20, 1 << 14));
+    let now = store.watch("t");
+    assert!(store.insert(&now, answer(&[("a", "1")], 1).await));
+    assert!(store.insert(&now, answer(&[("a", "2")], 2).await));
     assert_eq!(found(&store, "t", &[("a", "1")]).await, Some(1));
     assert_eq!(found(&store, "t", &[("a", "2")]).await, Some(2));
     assert_eq!(found(&store, "t", &[("a", "3")]).await, None);
-    assert!(store.insert("t", answer(&[("a", "1")], 3).await, now));
+    assert!(store.insert(&now, answer(&[("a", "1")], 3).await));
     assert_eq!(found(&store, "t", &[("a", "1")]).await, Some(3));
     let old = answer(&[("a", "1")], 4).await;
     assert!(
-        !store.replace("t", &old, answer(&[("a", "1")], 5).await, now),
+        !store.replace(&now, &old, answer(&[("a", "1")], 5).await),
         "it is not there"
     );
     assert_eq!(found(&store, "t", &[("a", "1")]).await, Some(3));
@@ -65,23 +65,27 @@ async fn the_newest_answer_that_is_for_a_request() {
 
 #[tokio::test]
 async fn what_was_asked_for_before_is_not_stored_after() {
-    let store = Store::new(1 << 20, 1 << 14);
-    let before = store.generation("t");
-    assert!(store.insert("t", answer(&[], 1).await, before));
-    assert_eq!(store.invalidate("t"), 1);
-    assert_eq!(store.invalidate("t"), 0);
-    assert!(!store.insert("t", answer(&[], 1).await, store.generation("t") - 1));
+    let store = Arc::new(Store::new(1 << 20, 1 << 14));
+    let (before, another) = (store.watch("t"), store.watch("another"));
+    assert!(store.insert(&before, answer(&[], 1).await));
+    assert_eq!((store.invalidate("t"), store.invalidate("t")), (1, 0));
+    let after = store.watch("t");
+    assert!(!store.insert(&before, answer(&[], 1).await));
+    assert!(store.insert(&another, answer(&[], 1).await), "of which nobody spoke");
     assert_eq!(found(&store, "t", &[]).await, None);
-    let before = store.generation("t");
-    store.invalidate_prefix("else");
-    assert!(!store.insert("t", answer(&[], 1).await, before));
+    assert!(store.insert(&after, answer(&[], 2).await));
+    assert_eq!(found(&store, "t", &[]).await, Some(2));
+    store.invalidate_prefix("t");
+    assert!(!store.insert(&after, answer(&[], 1).await));
+    drop((before, after));
+    assert!(store.insert(&store.watch("t"), answer(&[], 3).await));
 }
 
 #[tokio::test]
 async fn prefixes() {
-    let store = Store::new(1 << 20, 1 << 14);
+    let store = Arc::new(Store::new(1 << 20, 1 << 14));
     for target in ["https://a/b", "https://a/b/c", "https://a/c", "https://ab/b"] {
-        assert!(store.insert(target, answer(&[], 1).await, store.generation(target)));
+        assert!(store.insert(&store.watch(target), answer(&[], 1).await));
     }
     assert_eq!(store.invalidate_prefix("https://a/b"), 2);
     assert_eq!(found(&store, "https://a/b/c", &[]).await, None);
@@ -91,10 +95,10 @@ async fn prefixes() {
 
 #[tokio::test]
 async fn variants_and_bytes_are_bounded() {
-    let store = Store::new(1 << 20, 1 << 14);
+    let store = Arc::new(Store::new(1 << 20, 1 << 14));
     let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     for value in &all {
-        assert!(store.insert("t", answer(&[("a", value)], 1).await, store.generation("t")));
+        assert!(store.insert(&store.watch("t"), answer(&[("a", value)], 1).await));
     }
     let mut there = 0;
     for value in &all {
@@ -103,18 +107,13 @@ async fn variants_and_bytes_are_bounded() {
     assert_eq!(there, 32, "the newest of them");
     assert!(found(&store, "t", &[("a", "99")]).await.is_some());
     for number in 0..1000 {
-        let target = number.to_string();
-        store.insert(&target, answer(&[], 1 << 14).await, store.generation(&target));
+        store.insert(&store.watch(&number.to_string()), answer(&[], 1 << 14).await);
         assert!(store.weight() <= 1 << 20);
     }
     assert!(store.weight() > 1 << 19);
     // Large variants of one target do not push each other out altogether.
     for value in &all {
-        store.insert(
-            "large",
-            answer(&[("a", value)], 1 << 14).await,
-            store.generation("large"),
-        );
+        store.insert(&store.watch("large"), answer(&[("a", value)], 1 << 14).await);
         assert!(found(&store, "large", &[("a", value)]).await.is_some());
     }
 }

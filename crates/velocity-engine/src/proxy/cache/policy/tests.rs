@@ -343,6 +343,8 @@ fn failures_of_rfc_5861_section_4() {
         ("max-age=60, stale-if-error=100", 159, "", true),
         ("max-age=60", 100, "stale-if-error=50", true),
         ("max-age=60", 61, "no-cache", false),
+        ("max-age=60", 50, "max-age=40", false),
+        ("max-age=60", 50, "min-fresh=20", false),
         ("max-age=60, must-revalidate", 61, "stale-if-error=50", false),
         ("s-maxage=60", 61, "stale-if-error=50", false),
         ("s-maxage=60, stale-if-error=5", 61, "", true),
