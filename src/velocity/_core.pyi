@@ -142,7 +142,9 @@ class Engine:
         """Every counter by name: `connections_open`, `connections_total`, `requests_in_flight`, `requests_total`,
         `handshakes_failed`, `pq_validation_failures`; and by protocol, profile and reason `handshakes:h3`,
         `profiles:balanced` (of `velocity/1`), `downgrades:client_profile`; `rate_limited_total`, and
-        `waf_hits:GROUP` for the groups `sqli`, `xss`, `traversal`, `command`, `scanner` and `custom`.
+        `waf_hits:GROUP` for the groups `sqli`, `xss`, `traversal`, `command`, `scanner` and `custom`. Of proxies with a
+        cache, by the name of the route, `cache_hits:ROUTE`, `cache_misses:`, `cache_stale:`, `cache_revalidated:` and
+        `cache_bypassed:`; and `cache_memory_bytes`.
         """
 
 @final

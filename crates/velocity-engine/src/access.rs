@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
-use crate::proxy::Proxied;
+use crate::proxy::{Outcome, Proxied};
 use crate::session::Peer;
 
 /// An answer under way. Dropping it ends the request: counters move and the line is written.
@@ -23,6 +23,7 @@ struct Entry {
     /// Where there is more than one.
     route: Option<Arc<str>>,
     proxied: Option<Proxied>,
+    cached: Option<Outcome>,
     status: u16,
     bytes: u64,
     complete: bool,
@@ -50,6 +51,7 @@ impl Access {
                     .map_or_else(|| "*".to_owned(), |path| path.as_str().to_owned()),
                 route: None,
                 proxied: None,
+                cached: None,
                 status: 0,
                 bytes: 0,
                 complete: false,
@@ -73,6 +75,13 @@ impl Access {
     pub fn proxied(&mut self, proxied: Proxied) {
         if let Some(entry) = &mut self.line {
             entry.proxied = Some(proxied);
+        }
+    }
+
+    /// What a cache had to do with it.
+    pub fn cached(&mut self, outcome: Outcome) {
+        if let Some(entry) = &mut self.line {
+            entry.cached = Some(outcome);
         }
     }
 
@@ -126,6 +135,9 @@ impl Drop for Access {
                 if proxied.attempts > 1 {
                     line.raw("upstream_attempts", proxied.attempts);
                 }
+            }
+            if let Some(outcome) = entry.cached {
+                line.text("cache", outcome.as_str());
             }
             if !entry.complete {
                 line.text("reason", "aborted");

@@ -38,6 +38,8 @@ pub struct Own {
     pub alt_svc: bool,
     /// Answers come with a Date and a Server, which are those of their origin (RFC 9110 section 7.7).
     pub origin: bool,
+    /// Answers have been at a cache.
+    pub cached: bool,
 }
 
 impl Route {
@@ -65,6 +67,7 @@ impl Route {
                 date: chain.decides(&DATE),
                 server: chain.decides(&SERVER),
                 origin: handler.is_proxy(),
+                cached: handler.is_cached(),
                 alt_svc: chain.decides(&ALT_SVC),
             },
             chain,

@@ -18,7 +18,7 @@ use crate::filter::asked_by_preflight;
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
-use crate::proxy::Proxied;
+use crate::proxy::{self, Proxied};
 use crate::route::{Own, Route, Site};
 use crate::router::{Outcome, Params, Refusal, RequestPath};
 use crate::session::Peer;
@@ -130,6 +130,11 @@ impl Service {
         }
         if let Some(proxied) = response.extensions_mut().remove::<Proxied>() {
             access.proxied(proxied);
+        }
+        if own.cached
+            && let Some(outcome) = response.extensions_mut().remove::<proxy::Outcome>()
+        {
+            access.cached(outcome);
         }
         self.finish(peer, &mut response, own);
         if head_only {

@@ -15,6 +15,8 @@ __all__ = [
     "Alpn",
     "Balance",
     "BasicAuth",
+    "Cache",
+    "CacheKey",
     "Certificate",
     "ClientAuth",
     "Compress",
@@ -283,6 +285,38 @@ class Ejection(_Part):
     for_ms: int = 10_000
 
 
+class CacheKey(_Part):
+    """A part of a request that answers depend on."""
+
+    of: Literal["header", "cookie"]
+    name: str
+
+
+class Cache(_Part):
+    """Keeping answers for those who ask next (RFC 9111). Durations in milliseconds, sizes in bytes."""
+
+    memory_bytes: int = 64 << 20
+    disk_bytes: int = 0
+    """0 for none."""
+    path: Path | None = None
+    """The folder for what lies on the disk."""
+    max_object_bytes: int = 8 << 20
+    """At most a quarter of the disk, or of the memory without one."""
+    default_ttl_ms: int = 0
+    """How long an answer is fresh that does not say so; 0 does not store it."""
+    stale_while_revalidate_ms: int = 0
+    stale_if_error_ms: int = 0
+    """For answers that do not say so, how long after they have become stale."""
+    key: tuple[CacheKey, ...] = ()
+    """What answers depend on besides the URI and what their Vary names."""
+    ignore_set_cookie: bool = False
+    """Store answers that set cookies, without those."""
+    status_header: bool = True
+    """Whether answers say what became of them: `Cache-Status` (RFC 9211)."""
+    purge_from: tuple[str, ...] = ()
+    """Networks of those who may purge."""
+
+
 class Proxy(_Part):
     """Handler: other servers."""
 
@@ -298,6 +332,7 @@ class Proxy(_Part):
     tls: UpstreamTls = UpstreamTls()
     health: Health | None = None
     ejection: Ejection = Ejection()
+    cache: Cache | None = None
 
 
 Handler: TypeAlias = Annotated[Files | File | Respond | Json | Template | Redirect | Proxy, Field(discriminator="kind")]

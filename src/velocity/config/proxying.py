@@ -8,6 +8,7 @@ upstreams:
 - {url: http://10.0.0.3:3000, backup: true}
 balance: least_connections
 health: /healthz
+cache: {memory: 128MiB, stale_if_error: 1h}
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from velocity.config.middleware import HeaderRules
-from velocity.config.plan import Balance, Certificate, Ejection, Health, Proxy, Retries, Timeouts, UpstreamTls
+from velocity.config.plan import (
+    Balance,
+    Cache,
+    CacheKey,
+    Certificate,
+    Ejection,
+    Health,
+    Proxy,
+    Retries,
+    Timeouts,
+    UpstreamTls,
+)
 from velocity.config.plan import Upstream as PlannedUpstream
 from velocity.config.section import (
     ONE_OR_MORE,
@@ -25,8 +37,10 @@ from velocity.config.section import (
     Bytes,
     Duration,
     FieldName,
+    FieldValue,
     FileName,
     Host,
+    Network,
     PathText,
     Section,
     Status,
@@ -168,6 +182,85 @@ class UpstreamTlsRule(Section):
         return self
 
 
+class CacheKeyRule(Section):
+    """What answers depend on: one of these."""
+
+    header: FieldName | None = None
+    cookie: FieldValue | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> CacheKeyRule:
+        if (self.header is None) == (self.cookie is None):
+            raise BadValueError("name a header or a cookie", "for example header:X-Tenant")
+        return self
+
+
+def _cache_key(value: Any) -> Any:
+    """`header:X-Tenant` is short for `{header: X-Tenant}`."""
+    if not isinstance(value, str):
+        return value
+    kind, _, name = value.partition(":")
+    if kind in ("header", "cookie") and name.strip():
+        return {kind: name.strip()}
+    raise BadValueError(f"unknown key {value[:40]!r}", "write header:NAME or cookie:NAME; the URI is a key always")
+
+
+class CacheRule(Section):
+    """Keeping answers for those who ask next (RFC 9111)."""
+
+    memory: Bytes = 64 << 20
+    """For everything that is kept there, and a quarter of it for what is on its way."""
+    disk: Bytes = 0
+    """For bodies of more than 256 KiB; 0 keeps them in memory."""
+    path: FileName | None = None
+    """The folder for those. It is emptied at every start."""
+    max_object: Bytes | None = None
+    """None is 8 MiB, or a quarter of the disk or memory if that is less."""
+    default_ttl: Duration = 0
+    """How long an answer is fresh that does not say so; 0 does not keep it."""
+    stale_while_revalidate: Duration = 0
+    stale_if_error: Duration = 0
+    """For answers that do not say so (RFC 5861), how long after they have become stale."""
+    key: Annotated[tuple[Annotated[CacheKeyRule, Also(_cache_key, {"type": "string"})], ...], ONE_OR_MORE] = ()
+    """What answers depend on besides the URI and their Vary: `header:NAME`, `cookie:NAME`."""
+    ignore_set_cookie: bool = False
+    """Keep answers that set cookies, without those."""
+    status_header: bool = True
+    """Whether answers say what became of them: Cache-Status (RFC 9211)."""
+    purge_from: Annotated[tuple[Network, ...], ONE_OR_MORE] = ()
+    """Who may purge."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CacheRule:
+        if (self.path is None) != (self.disk == 0):
+            raise BadValueError("disk and path of a cache belong together", "name both: {disk: 1GiB, path: DIR}")
+        if self.memory < _SMALLEST_CACHE or 0 < self.disk < _SMALLEST_CACHE:
+            raise BadValueError("a cache of less than 1 MiB keeps next to nothing", "make memory and disk larger")
+        if self.max_object is not None and not 0 < self.max_object <= self.room // 4:
+            place = "disk" if self.disk else "memory"
+            raise BadValueError(
+                f"max_object is more than a quarter of the {place} of the cache" if self.max_object else
+                "a max_object of 0 would keep nothing",
+                f"make it {self.room // 4:,} bytes or less, or {place} larger",
+            )  # fmt: skip
+        return self
+
+    @property
+    def room(self) -> int:
+        """Bytes for the largest bodies."""
+        return self.disk or self.memory
+
+
+_SMALLEST_CACHE = 1 << 20
+
+
+def _cache(value: Any) -> Any:
+    """`true` is a cache as it is without any of its keys, `false` none."""
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
 class UpstreamOptions(Section):
     """How requests are passed on."""
 
@@ -186,6 +279,7 @@ class UpstreamOptions(Section):
     eject: EjectionRule = EjectionRule()
     tls: UpstreamTlsRule = UpstreamTlsRule()
     headers: Rewrites = Rewrites()
+    cache: Annotated[CacheRule | None, Also(_cache, {"type": "boolean"})] = None
 
 
 def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Proxy:
@@ -213,6 +307,7 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
         tls=_planned_tls(options.tls, folder),
         health=_planned_health(options.health),
         ejection=Ejection(failures=options.eject.failures, for_ms=options.eject.duration),
+        cache=_planned_cache(options.cache, folder),
     )
 
 
@@ -258,3 +353,27 @@ def _planned_health(rule: HealthRule | None) -> Health | None:
         fall=rule.fall,
         status=rule.status,
     )
+
+
+def _planned_cache(rule: CacheRule | None, folder: Path) -> Cache | None:
+    if rule is None:
+        return None
+    return Cache(
+        memory_bytes=rule.memory,
+        disk_bytes=rule.disk,
+        path=None if rule.path is None else folder / rule.path,
+        max_object_bytes=min(8 << 20, rule.room // 4) if rule.max_object is None else rule.max_object,
+        default_ttl_ms=rule.default_ttl,
+        stale_while_revalidate_ms=rule.stale_while_revalidate,
+        stale_if_error_ms=rule.stale_if_error,
+        key=tuple(map(_planned_key, rule.key)),
+        ignore_set_cookie=rule.ignore_set_cookie,
+        status_header=rule.status_header,
+        purge_from=rule.purge_from,
+    )
+
+
+def _planned_key(rule: CacheKeyRule) -> CacheKey:
+    if rule.header is not None:
+        return CacheKey(of="header", name=rule.header)
+    return CacheKey(of="cookie", name=rule.cookie or "")

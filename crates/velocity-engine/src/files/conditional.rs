@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
+use http::header::{
+    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::root::Identity;
@@ -10,11 +12,11 @@ use super::root::Identity;
 /// The validators of one representation.
 #[derive(Clone, Debug)]
 pub struct Validators {
-    /// Strong: it changes whenever a byte does, and differs between content codings.
+    /// Of files it is strong: it changes whenever a byte does, and differs between content codings. Empty for none.
     pub etag: HeaderValue,
     pub last_modified: HeaderValue,
     /// Whole seconds, as the field has them.
-    modified: SystemTime,
+    modified: Option<SystemTime>,
 }
 
 /// What the preconditions of a request amount to.
@@ -38,7 +40,18 @@ impl Validators {
         Self {
             etag: value(etag),
             last_modified: value(httpdate::fmt_http_date(modified)),
-            modified,
+            modified: Some(modified),
+        }
+    }
+
+    /// Those that the head of a response names; where it does not say when it was modified, the Date of it counts
+    /// (RFC 9111 section 4.3.2).
+    pub fn of(head: &HeaderMap) -> Self {
+        let field = |name| head.get(name).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+        Self {
+            etag: field(ETAG),
+            last_modified: field(LAST_MODIFIED),
+            modified: date(head, LAST_MODIFIED).or_else(|| date(head, DATE)),
         }
     }
 
@@ -49,7 +62,7 @@ impl Validators {
                 return Verdict::Failed;
             }
         } else if let Some(since) = date(headers, IF_UNMODIFIED_SINCE)
-            && self.modified > since
+            && self.modified.is_some_and(|modified| modified > since)
         {
             return Verdict::Failed;
         }
@@ -58,7 +71,7 @@ impl Validators {
                 return Verdict::NotModified;
             }
         } else if let Some(since) = date(headers, IF_MODIFIED_SINCE)
-            && self.modified <= since
+            && self.modified.is_some_and(|modified| modified <= since)
         {
             return Verdict::NotModified;
         }
@@ -72,22 +85,26 @@ impl Validators {
             None => true,
             Some(value) if value.as_bytes().starts_with(b"\"") => *value == self.etag,
             // A date is exact or it is nothing; weak entity tags never match.
-            Some(value) => *value == self.last_modified,
+            Some(value) => !value.is_empty() && *value == self.last_modified,
         }
     }
 
     /// Whether our entity tag is in a list of them. `weak` compares opaque tags only.
     fn listed(&self, headers: &HeaderMap, name: HeaderName, weak: bool) -> bool {
+        let opaque = |tag: &'_ [u8]| tag.strip_prefix(b"W/").is_none_or(|_| weak);
+        let own = self.etag.as_bytes();
         headers.get_all(name).iter().any(|value| {
             entity_tags(value.as_bytes()).any(|tag| match tag {
                 b"*" => true,
-                tag => match tag.strip_prefix(b"W/") {
-                    Some(opaque) => weak && opaque == self.etag.as_bytes(),
-                    None => tag == self.etag.as_bytes(),
-                },
+                b"" => false,
+                tag => opaque(tag) && opaque(own) && without_weakness(tag) == without_weakness(own),
             })
         })
     }
+}
+
+fn without_weakness(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// The members of a list of entity tags; commas inside of quotes belong to the tag.
@@ -120,7 +137,7 @@ mod tests {
         Validators {
             etag: HeaderValue::from_static("\"xyzzy\""),
             last_modified: HeaderValue::from_static(MODIFIED),
-            modified: httpdate::parse_http_date(MODIFIED).unwrap(),
+            modified: httpdate::parse_http_date(MODIFIED).ok(),
         }
     }
 
@@ -162,6 +179,53 @@ mod tests {
         ] {
             let verdict = xyzzy().evaluate(&headers(&[(name.clone(), value)]));
             assert_eq!(verdict, expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn validators_of_others_may_be_weak_or_missing() {
+        let of = |fields: &[(HeaderName, &'static str)]| Validators::of(&headers(fields));
+        let weak = of(&[(ETAG, "W/\"a\"")]);
+        for (name, value, expected) in [
+            (IF_NONE_MATCH, "W/\"a\"", Verdict::NotModified),
+            (IF_NONE_MATCH, "\"a\"", Verdict::NotModified),
+            (IF_NONE_MATCH, "\"b\"", Verdict::Proceed),
+            (IF_MATCH, "W/\"a\"", Verdict::Failed),
+            (IF_MATCH, "\"a\"", Verdict::Failed),
+        ] {
+            assert_eq!(
+                weak.evaluate(&headers(&[(name.clone(), value)])),
+                expected,
+                "{name}: {value}"
+            );
+        }
+        assert!(!weak.range_applies(&headers(&[(IF_RANGE, "W/\"a\"")])));
+        let none = of(&[]);
+        for (name, value, expected) in [
+            (IF_NONE_MATCH, "", Verdict::Proceed),
+            (IF_NONE_MATCH, ",", Verdict::Proceed),
+            (IF_NONE_MATCH, "\"\"", Verdict::Proceed),
+            (IF_NONE_MATCH, "*", Verdict::NotModified),
+            (IF_MODIFIED_SINCE, AFTER, Verdict::Proceed),
+            (IF_UNMODIFIED_SINCE, BEFORE, Verdict::Proceed),
+        ] {
+            assert_eq!(
+                none.evaluate(&headers(&[(name.clone(), value)])),
+                expected,
+                "{name}: {value}"
+            );
+        }
+        assert!(!none.range_applies(&headers(&[(IF_RANGE, "")])));
+        for (own, verdict) in [
+            (&[(LAST_MODIFIED, MODIFIED)][..], Verdict::NotModified),
+            (&[(DATE, MODIFIED)], Verdict::NotModified),
+            (&[(LAST_MODIFIED, AFTER), (DATE, BEFORE)], Verdict::Proceed),
+        ] {
+            assert_eq!(
+                of(own).evaluate(&headers(&[(IF_MODIFIED_SINCE, MODIFIED)])),
+                verdict,
+                "{own:?}"
+            );
         }
     }
 

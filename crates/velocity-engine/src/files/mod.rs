@@ -4,7 +4,7 @@
 //! [`coding`] in which form, [`hot`] remembers.
 
 pub(crate) mod coding;
-mod conditional;
+pub mod conditional;
 mod hot;
 mod listing;
 mod path;
@@ -680,7 +680,7 @@ fn from_memory(entry: &Entry, request: &Parts) -> Response {
 }
 
 /// 200, 206, 304, 412 or 416 for a representation of known length.
-fn respond_ranges(
+pub(crate) fn respond_ranges(
     mut head: HeaderMap,
     validators: &Validators,
     request: &Parts,
@@ -746,19 +746,21 @@ fn respond_ranges(
 }
 
 /// 200, 304 or 412 for the whole representation.
-fn respond(mut head: HeaderMap, validators: &Validators, request: &Parts, body: impl FnOnce() -> Body) -> Response {
+fn respond(head: HeaderMap, validators: &Validators, request: &Parts, body: impl FnOnce() -> Body) -> Response {
     match validators.evaluate(&request.headers) {
         Verdict::Proceed if request.method == Method::HEAD => with_head(StatusCode::OK, head, Body::Empty),
         Verdict::Proceed => with_head(StatusCode::OK, head, body()),
-        Verdict::NotModified => {
-            // RFC 9110 section 15.4.5: what a cache needs, nothing about content that is not there.
-            head.remove(CONTENT_LENGTH);
-            head.remove(CONTENT_TYPE);
-            head.remove(CONTENT_ENCODING);
-            with_head(StatusCode::NOT_MODIFIED, head, Body::Empty)
-        }
+        Verdict::NotModified => not_modified(head),
         Verdict::Failed => plain(StatusCode::PRECONDITION_FAILED, "the file is not what you expect\n"),
     }
+}
+
+/// 304 in place of 200 (RFC 9110 section 15.4.5): what a cache needs, nothing about content that is not there.
+pub(crate) fn not_modified(mut head: HeaderMap) -> Response {
+    head.remove(CONTENT_LENGTH);
+    head.remove(CONTENT_TYPE);
+    head.remove(CONTENT_ENCODING);
+    with_head(StatusCode::NOT_MODIFIED, head, Body::Empty)
 }
 
 fn with_head(status: StatusCode, head: HeaderMap, body: Body) -> Response {

@@ -31,6 +31,7 @@ use self::early_hints::EarlyHints;
 pub use self::early_hints::Interim;
 use self::headers::Headers;
 use self::ip_access::IpAccess;
+pub use self::network::Networks;
 use self::oidc::Oidc;
 pub use self::oidc::{Claims, Known};
 use self::rate_limit::RateLimit;

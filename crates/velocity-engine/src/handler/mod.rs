@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::http::{Body, Prepared, Response};
 use crate::plan;
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Cached, Proxy};
 
 pub enum Handler {
     Files(Files),
@@ -36,6 +36,7 @@ pub enum Handler {
     Page(Page),
     Redirect(Redirect),
     Proxy(Arc<Proxy>),
+    Cached(Box<Cached>),
 }
 
 /// How a handler answers without waiting for anything.
@@ -68,7 +69,10 @@ impl Handler {
             plan::Handler::Json(json) => Handler::Json(Json::new(status(json.status)?, &json.body, place, templates)?),
             plan::Handler::Template(page) => Handler::Page(Page::new(page, place, templates)?),
             plan::Handler::Redirect(redirect) => Handler::Redirect(Redirect::new(redirect, place, templates)?),
-            plan::Handler::Proxy(plan) => Handler::Proxy(proxies.proxy(plan)?),
+            plan::Handler::Proxy(plan) => match &plan.cache {
+                None => Handler::Proxy(proxies.proxy(plan)?),
+                Some(cache) => Handler::Cached(Box::new(proxies.cached(plan, cache, place)?)),
+            },
         })
     }
 
@@ -79,7 +83,7 @@ impl Handler {
             Handler::Fixed(fixed) => Some(Prompt::Prepared(fixed.answer().clone())),
             Handler::Page(page) if page.wants_form() => None,
             Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => Some(Prompt::Render),
-            Handler::Proxy(_) => None,
+            Handler::Proxy(_) | Handler::Cached(_) => None,
         }
     }
 
@@ -90,7 +94,7 @@ impl Handler {
             Handler::Json(json) => json.respond(call),
             Handler::Page(page) => page.respond(call, &[]),
             Handler::Redirect(redirect) => redirect.respond(call),
-            Handler::Files(_) | Handler::Proxy(_) => {
+            Handler::Files(_) | Handler::Proxy(_) | Handler::Cached(_) => {
                 crate::service::plain(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be answered at once\n")
             }
         }
@@ -105,6 +109,7 @@ impl Handler {
                 Err(refusal) => refusal,
             },
             Handler::Proxy(proxy) => proxy.respond(call, body).await,
+            Handler::Cached(cached) => Box::pin(cached.respond(call, body)).await,
             Handler::Fixed(_) | Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => self.render(call),
         }
     }
@@ -113,14 +118,19 @@ impl Handler {
     pub fn reads_body(&self) -> bool {
         match self {
             Handler::Page(page) => page.wants_form(),
-            Handler::Proxy(_) => true,
+            Handler::Proxy(_) | Handler::Cached(_) => true,
             _ => false,
         }
     }
 
     /// Whether answers come from elsewhere, with a Date and a Server of their own.
     pub fn is_proxy(&self) -> bool {
-        matches!(self, Handler::Proxy(_))
+        matches!(self, Handler::Proxy(_) | Handler::Cached(_))
+    }
+
+    /// Whether answers may be kept, and say so.
+    pub fn is_cached(&self) -> bool {
+        matches!(self, Handler::Cached(_))
     }
 
     /// Whether it codes its answers itself.

@@ -156,6 +156,46 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     pub health: Option<Health>,
     pub ejection: Ejection,
+    pub cache: Option<Cache>,
+}
+
+/// Keeping answers for those who ask next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub memory_bytes: u64,
+    /// 0 for none.
+    pub disk_bytes: u64,
+    pub path: Option<PathBuf>,
+    pub max_object_bytes: u64,
+    /// How long an answer is fresh that does not say so; 0 does not store it.
+    pub default_ttl_ms: u64,
+    /// For answers that do not say so, how long after they have become stale.
+    pub stale_while_revalidate_ms: u64,
+    pub stale_if_error_ms: u64,
+    /// What answers depend on besides the URI and what their Vary names.
+    pub key: Vec<CacheKey>,
+    /// Store answers that set cookies, without those.
+    pub ignore_set_cookie: bool,
+    /// Whether answers say what became of them.
+    pub status_header: bool,
+    /// Networks of those who may purge.
+    pub purge_from: Vec<String>,
+}
+
+/// A part of a request that answers depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheKey {
+    pub of: CacheKeyOf,
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheKeyOf {
+    Header,
+    Cookie,
 }
 
 /// One of the servers that a route passes requests on to.

@@ -5,6 +5,7 @@
 mod address;
 mod answer;
 mod balance;
+mod cache;
 mod connect;
 mod failure;
 mod fields;
@@ -35,6 +36,7 @@ use rustc_hash::FxHashMap;
 use self::address::Scheme;
 use self::answer::{Multiplexed, Single};
 use self::balance::Balance;
+pub use self::cache::{Cached, Outcome};
 use self::connect::{Connection, Shared};
 use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
@@ -92,6 +94,7 @@ impl Switched {
 pub struct Known {
     previous: FxHashMap<plan::Proxy, Arc<Proxy>>,
     present: FxHashMap<plan::Proxy, Arc<Proxy>>,
+    caches: cache::Caches,
 }
 
 impl Known {
@@ -99,6 +102,9 @@ impl Known {
         Self {
             previous: previous.map(|known| known.present.clone()).unwrap_or_default(),
             present: FxHashMap::default(),
+            caches: previous
+                .map(|known| cache::Caches::after(&known.caches))
+                .unwrap_or_default(),
         }
     }
 
@@ -117,9 +123,20 @@ impl Known {
         Ok(proxy)
     }
 
+    /// The same with a cache in front of it, for the route of this name.
+    ///
+    /// # Errors
+    ///
+    /// Besides, `CACHE_INVALID`, `NETWORK_INVALID`.
+    pub fn cached(&mut self, plan: &plan::Proxy, cache: &plan::Cache, route: &str) -> Result<Cached> {
+        let proxy = self.proxy(plan)?;
+        Cached::new(proxy, plan, cache, route, &mut self.caches)
+    }
+
     /// The previous ones are no longer needed.
     pub fn settle(mut self) -> Self {
         self.previous = FxHashMap::default();
+        self.caches.settle();
         self
     }
 
@@ -139,6 +156,7 @@ impl Known {
                 *all.entry(format!("{name}:{}", upstream.url)).or_default() += counter.load(Relaxed);
             }
         }
+        self.caches.counters(&mut all);
         all
     }
 }

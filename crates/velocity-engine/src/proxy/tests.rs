@@ -26,6 +26,7 @@ fn plan(weights: &[(u32, bool)], strip_prefix: &str) -> plan::Proxy {
         "tls": {"ca_file": null, "server_name": null, "insecure": false, "certificate": null},
         "health": null,
         "ejection": {"failures": 3, "for_ms": 1000},
+        "cache": null,
     }))
     .unwrap()
 }
