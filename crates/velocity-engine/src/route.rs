@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::{ALT_SVC, DATE, SERVER};
 use http::request::Parts;
 
+use crate::app::Applications;
 use crate::call::{Call, Setting};
 use crate::error::Result;
 use crate::filter::{Chain, Extra, Filter};
@@ -46,8 +47,9 @@ impl Route {
         filters: &[Arc<Filter>],
         templates: &mut Templates,
         proxies: &mut Known,
+        applications: &Applications,
     ) -> Result<Self> {
-        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies)
+        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies, applications)
             .map_err(|error| error.detail("place", plan.name.as_str()))?;
         let mut chain = Vec::with_capacity(plan.filters.len());
         for &place in &plan.filters {
@@ -64,7 +66,7 @@ impl Route {
             own: Own {
                 date: chain.decides(&DATE),
                 server: chain.decides(&SERVER),
-                origin: handler.is_proxy(),
+                origin: handler.is_origin(),
                 alt_svc: chain.decides(&ALT_SVC),
             },
             chain,
@@ -123,17 +125,23 @@ impl Route {
     pub async fn answer(&self, mut parts: Parts, mut body: Body, setting: Setting<'_>, pages: &ErrorPages) -> Response {
         let mut extra = Extra::new();
         let reads = self.handler.reads_body();
-        if self.own.origin {
+        if self.handler.is_proxy() {
             proxy::strip_nominated(&mut parts.headers);
         }
         let answer = self
             .chain
             .pass(&mut parts, &mut body, reads, &mut extra, &setting)
             .await;
+        // An application keeps the fields of a request, which nobody else looks at where there is no filter.
+        let fields = match &self.handler {
+            Handler::App(app) if self.chain.is_empty() && app.files().is_none() => std::mem::take(&mut parts.headers),
+            Handler::App(_) => parts.headers.clone(),
+            _ => HeaderMap::new(),
+        };
         let call = setting.call(&parts);
         let mut response = match answer {
             Some(answer) => answer,
-            None => self.handler.respond(&call, body).await,
+            None => self.handler.respond(&call, fields, body).await,
         };
         pages.apply(&mut response);
         self.chain.respond(&call, &mut response).await;

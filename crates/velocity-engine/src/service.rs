@@ -2,6 +2,7 @@
 //! the fields that every answer carries.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Place of the listener in the Plan.
     pub listener: usize,
+    /// Its address.
+    pub local: SocketAddr,
     /// Points clients of TCP to QUIC (RFC 7838); `None` without QUIC on this listener.
     pub alt_svc: Option<HeaderValue>,
 }
@@ -156,13 +159,15 @@ impl Service {
         &'a self,
         snapshot: &'a Snapshot,
         found: &'a Found<'a>,
-        peer: &'a Peer,
+        peer: &'a Arc<Peer>,
         parts: &Parts,
         authority: &'a str,
     ) -> Setting<'a> {
         Setting {
             host: without_port(authority),
             authority,
+            peer,
+            local: self.local,
             remote: peer.remote.ip(),
             client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
             identity: peer.identity.as_ref().map_or("", |identity| &identity.subject),

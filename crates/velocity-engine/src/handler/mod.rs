@@ -1,4 +1,4 @@
-//! Who answers: files, fixed answers, JSON, templates, redirects, other servers.
+//! Who answers: files, fixed answers, JSON, templates, redirects, other servers, applications.
 
 mod error_page;
 mod fixed;
@@ -12,7 +12,7 @@ mod variables;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::error_page::ErrorPages;
 use self::fixed::Fixed;
@@ -22,6 +22,7 @@ use self::template::Page;
 pub use self::templates::Templates;
 pub use self::text::Text;
 pub use self::variables::{query, variables};
+use crate::app::{self, App, Applications};
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -36,6 +37,7 @@ pub enum Handler {
     Page(Page),
     Redirect(Redirect),
     Proxy(Arc<Proxy>),
+    App(App),
 }
 
 /// How a handler answers without waiting for anything.
@@ -53,6 +55,7 @@ impl Handler {
         place: &str,
         templates: &mut Templates,
         proxies: &mut proxy::Known,
+        applications: &Applications,
     ) -> Result<Self> {
         Ok(match plan {
             plan::Handler::Files(files) => Handler::Files(Files::new(files)?),
@@ -69,6 +72,7 @@ impl Handler {
             plan::Handler::Template(page) => Handler::Page(Page::new(page, place, templates)?),
             plan::Handler::Redirect(redirect) => Handler::Redirect(Redirect::new(redirect, place, templates)?),
             plan::Handler::Proxy(plan) => Handler::Proxy(proxies.proxy(plan)?),
+            plan::Handler::Python(python) => Handler::App(App::new(python, applications)?),
         })
     }
 
@@ -79,6 +83,7 @@ impl Handler {
             Handler::Fixed(fixed) => Some(Prompt::Prepared(fixed.answer().clone())),
             Handler::Page(page) if page.wants_form() => None,
             Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => Some(Prompt::Render),
+            Handler::App(app) => app.files()?.ready(call.parts).map(Prompt::Prepared),
             Handler::Proxy(_) => None,
         }
     }
@@ -90,14 +95,14 @@ impl Handler {
             Handler::Json(json) => json.respond(call),
             Handler::Page(page) => page.respond(call, &[]),
             Handler::Redirect(redirect) => redirect.respond(call),
-            Handler::Files(_) | Handler::Proxy(_) => {
+            Handler::Files(_) | Handler::Proxy(_) | Handler::App(_) => {
                 crate::service::plain(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be answered at once\n")
             }
         }
     }
 
-    /// Answer a request.
-    pub async fn respond(&self, call: &Call<'_>, body: Body) -> Response {
+    /// Answer a request. `fields` are for an application to keep.
+    pub async fn respond(&self, call: &Call<'_>, fields: HeaderMap, body: Body) -> Response {
         match self {
             Handler::Files(files) => files.respond(call.parts).await,
             Handler::Page(page) if page.wants_form() => match form::read(call.parts, body).await {
@@ -105,6 +110,15 @@ impl Handler {
                 Err(refusal) => refusal,
             },
             Handler::Proxy(proxy) => proxy.respond(call, body).await,
+            Handler::App(app) => {
+                if let Some(files) = app.files().filter(|_| app::asks_for_files(&call.parts.method)) {
+                    let response = files.respond(call.parts).await;
+                    if !app::is_missing(&response) {
+                        return response;
+                    }
+                }
+                app.respond(call, fields, body).await
+            }
             Handler::Fixed(_) | Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => self.render(call),
         }
     }
@@ -113,12 +127,17 @@ impl Handler {
     pub fn reads_body(&self) -> bool {
         match self {
             Handler::Page(page) => page.wants_form(),
-            Handler::Proxy(_) => true,
+            Handler::Proxy(_) | Handler::App(_) => true,
             _ => false,
         }
     }
 
-    /// Whether answers come from elsewhere, with a Date and a Server of their own.
+    /// Whether answers may come with a Date and a Server of their own.
+    pub fn is_origin(&self) -> bool {
+        matches!(self, Handler::Proxy(_) | Handler::App(_))
+    }
+
+    /// Whether answers come from elsewhere.
     pub fn is_proxy(&self) -> bool {
         matches!(self, Handler::Proxy(_))
     }
