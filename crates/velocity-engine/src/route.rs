@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{ALT_SVC, DATE, SERVER};
 use http::request::Parts;
 
-use crate::app::Applications;
+use crate::app::{App, Applications};
 use crate::call::{Call, Setting};
 use crate::error::Result;
 use crate::filter::{Chain, Extra, Filter};
@@ -121,6 +121,26 @@ impl Route {
         Some(response)
     }
 
+    /// The application that answers whatever comes, without any filter.
+    pub fn application(&self) -> Option<&App> {
+        self.handler.application().filter(|_| self.chain.is_empty())
+    }
+
+    /// Have it answer. It keeps the fields of the request, which nobody else looks at.
+    pub async fn ask(
+        &self,
+        application: &App,
+        mut parts: Parts,
+        body: Body,
+        setting: Setting<'_>,
+        pages: &ErrorPages,
+    ) -> Response {
+        let fields = std::mem::take(&mut parts.headers);
+        let mut response = application.respond(&setting.call(&parts), fields, body).await;
+        pages.apply(&mut response);
+        response
+    }
+
     /// Answer any request.
     pub async fn answer(&self, mut parts: Parts, mut body: Body, setting: Setting<'_>, pages: &ErrorPages) -> Response {
         let mut extra = Extra::new();
@@ -132,9 +152,7 @@ impl Route {
             .chain
             .pass(&mut parts, &mut body, reads, &mut extra, &setting)
             .await;
-        // An application keeps the fields of a request, which nobody else looks at where there is no filter.
         let fields = match &self.handler {
-            Handler::App(app) if self.chain.is_empty() && app.files().is_none() => std::mem::take(&mut parts.headers),
             Handler::App(_) => parts.headers.clone(),
             _ => HeaderMap::new(),
         };

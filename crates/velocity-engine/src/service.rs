@@ -122,7 +122,10 @@ impl Service {
                 let response = match at_once {
                     Some(response) => unpack(response),
                     // Boxed, so that the future of a request stays small where it is moved about.
-                    None => Box::pin(found.route.answer(parts, body, setting, pages)).await,
+                    None => match found.route.application() {
+                        Some(app) => Box::pin(found.route.ask(app, parts, body, setting, pages)).await,
+                        None => Box::pin(found.route.answer(parts, body, setting, pages)).await,
+                    },
                 };
                 (response, found.route.own())
             }

@@ -109,7 +109,8 @@ impl Handler {
                 Ok(form) => page.respond(call, &form),
                 Err(refusal) => refusal,
             },
-            Handler::Proxy(proxy) => proxy.respond(call, body).await,
+            // Boxed, so that the others do not carry its future about.
+            Handler::Proxy(proxy) => Box::pin(proxy.respond(call, body)).await,
             Handler::App(app) => {
                 if let Some(files) = app.files().filter(|_| app::asks_for_files(&call.parts.method)) {
                     let response = files.respond(call.parts).await;
@@ -120,6 +121,14 @@ impl Handler {
                 app.respond(call, fields, body).await
             }
             Handler::Fixed(_) | Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => self.render(call),
+        }
+    }
+
+    /// The application, where it is one and nobody is asked before.
+    pub fn application(&self) -> Option<&App> {
+        match self {
+            Handler::App(app) if app.files().is_none() => Some(app),
+            _ => None,
         }
     }
 

@@ -201,6 +201,7 @@ async fn error_pages_take_the_place_of_answers_without_a_body() {
             "x",
             &mut Templates::load(None).unwrap(),
             &mut Known::default(),
+            &Applications::any(),
         )
         .unwrap();
         let Handler::Fixed(fixed) = handler else {
@@ -222,4 +223,23 @@ async fn error_pages_take_the_place_of_answers_without_a_body() {
     }])
     .err();
     assert_eq!(error.map(|e| e.code), Some("ERROR_PAGE_UNREADABLE"));
+}
+
+/// What is moved about for every request.
+#[tokio::test]
+async fn futures_are_small() {
+    let mut templates = Templates::load(None).unwrap();
+    let handler = Handler::new(
+        &json(serde_json::Value::Null),
+        "x",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .unwrap();
+    with_templates(&request("/"), &templates, async |call| {
+        let size = std::mem::size_of_val(&handler.respond(&call, HeaderMap::new(), Body::Empty));
+        assert!(size <= 1536, "{size}");
+    })
+    .await;
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::super::testing::{Site, connector};
 use super::*;
-use crate::Engine;
+use crate::{Applications, Engine};
 
 const LENGTH: usize = 3 << 20;
 
