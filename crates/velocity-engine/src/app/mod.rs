@@ -124,7 +124,10 @@ impl App {
         Ok(Self {
             application: applications.get(&plan.app)?,
             draining: applications.draining.clone(),
-            files: plan.files.as_ref().map(Files::new).transpose()?,
+            files: match &plan.files {
+                Some(plan::FilesFirst::Files(files)) => Some(Files::new(files)?),
+                None => None,
+            },
             root_path: plan.root_path.as_str().into(),
             timeout: plan.timeout_ms.map(Duration::from_millis),
             limit: plan.limit_concurrency.unwrap_or(usize::MAX),

@@ -151,11 +151,18 @@ pub struct Python {
     /// What of the path says which application it is for, without a slash at its end.
     pub root_path: String,
     /// Asked first; what is not there is for the application.
-    pub files: Option<Files>,
+    pub files: Option<FilesFirst>,
     /// Requests at once; more get 503.
     pub limit_concurrency: Option<usize>,
     /// For the head of an answer.
     pub timeout_ms: Option<u64>,
+}
+
+/// A folder, as a part of another handler.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FilesFirst {
+    Files(Files),
 }
 
 /// Other servers.

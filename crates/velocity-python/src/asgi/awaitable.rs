@@ -30,8 +30,8 @@ impl Done {
         kind: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyErr {
-        thrown(kind, value, traceback)
+    ) -> PyResult<()> {
+        Err(thrown(kind, value, traceback))
     }
 
     fn close(&self) {}
@@ -61,8 +61,8 @@ impl Ready {
         kind: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyErr {
-        thrown(kind, value, traceback)
+    ) -> PyResult<()> {
+        Err(thrown(kind, value, traceback))
     }
 
     fn close(&self) {}
@@ -142,9 +142,9 @@ impl Wait {
         kind: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyErr {
+    ) -> PyResult<()> {
         self.steps = None;
-        thrown(kind, value, traceback)
+        Err(thrown(kind, value, traceback))
     }
 
     fn close(&mut self) {
@@ -153,7 +153,8 @@ impl Wait {
 }
 
 /// An exception in any of the forms that `throw()` takes.
-fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>, _traceback: Option<Bound<'_, PyAny>>) -> PyErr {
+fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>, traceback: Option<Bound<'_, PyAny>>) -> PyErr {
+    drop(traceback); // the exception has its own
     match value.filter(|value| !value.is_none()) {
         Some(value) if value.is_instance(&kind).unwrap_or(false) => PyErr::from_value(value),
         Some(value) => match kind.call1((value,)) {
