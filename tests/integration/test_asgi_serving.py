@@ -173,6 +173,8 @@ def test_children_of_applications_can_be_told_to_stop(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = velocity("serve", *arguments, cwd=tmp_path, env={"VELOCITY_APP_DIR": str(PROGRAMS)} if "raw:app" in arguments else {})
+    done = velocity(
+        "serve", *arguments, cwd=tmp_path, env={"VELOCITY_APP_DIR": str(PROGRAMS)} if "raw:app" in arguments else {}
+    )
     assert done.returncode == 2
     assert said in done.stderr.decode()

@@ -104,10 +104,9 @@ def test_a_client_that_is_gone(server: Server) -> None:
 
 
 def test_too_large_a_message(server: Server) -> None:
-    with dial(server, "/echo", max_size=None) as client:
-        with pytest.raises(ConnectionClosed):
-            client.send(b"x" * (17 << 20))
-            client.recv(timeout=10)
+    with dial(server, "/echo", max_size=None) as client, pytest.raises(ConnectionClosed):
+        client.send(b"x" * (17 << 20))
+        client.recv(timeout=10)
     heard(server, "ws: 1009 the message is too large")
 
 

@@ -72,7 +72,9 @@ class Server:
         files: bool = True,
     ) -> None:
         self.root = root
-        command: list[str | Path] = [VELOCITY, "serve", *(["--root", root] if files else [])]
+        command: list[str | Path] = [VELOCITY, "serve"]
+        if files:
+            command += ["--root", root]
         if "--cert" not in flags and "VELOCITY_CERT" not in (env or {}):
             command.append("--self-signed")
         if listen is not None:

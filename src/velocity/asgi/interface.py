@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from velocity.errors import ApplicationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from velocity.config.program import Interface
 
-__all__ = ["Asgi", "adapt", "speaks_wsgi"]
-
-Asgi = "Callable[[dict[str, Any], Any, Any], Awaitable[None]]"
+__all__ = ["adapt", "speaks_wsgi"]
 
 _WSGI_THREADS = 10
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from velocity.config.program import Program
 
-__all__ = ["load", "own_lines"]
+__all__ = ["describe", "load", "own_lines"]
 
 _OURS = str(Path(__file__).resolve().parents[1])
 _MAX_FRAMES = 20
@@ -40,11 +40,10 @@ def load(program: Program) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise ApplicationError(
-                "APPLICATION_MISSING",
-                f"there is no {attribute} in {module_name}",
-                f"{module_name} has {_offers(found)}" if _offers(found) else "name the variable that holds it",
-            ) from None
+            offers = _offers(found)
+            hint = f"{module_name} has {offers}" if offers else "name the variable that holds it"
+            what = f"there is no {attribute} in {module_name}"
+            raise ApplicationError("APPLICATION_MISSING", what, hint) from None
     if program.factory:
         if not callable(found):
             raise ApplicationError("APPLICATION_INVALID", f"{program.target} is no factory: it cannot be called")
@@ -127,12 +126,10 @@ def _frames(error: BaseException, trace: TracebackType | None) -> list[str]:
 
 def _offers(module: Any) -> str:
     """Names in a module that may be what was meant."""
+    named = vars(module).items() if hasattr(module, "__dict__") else ()
     names = [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and callable(value) and not isinstance(value, type)
-        if getattr(value, "__module__", None) == getattr(module, "__name__", "") or hasattr(value, "__call__")
-    ] if hasattr(module, "__dict__") else []  # fmt: skip
+        name for name, value in named if not name.startswith("_") and callable(value) and not isinstance(value, type)
+    ]
     return ", ".join(names[:5])
 
 

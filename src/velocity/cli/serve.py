@@ -173,7 +173,8 @@ def serve(
         _flag("--timeout-graceful-shutdown", "The same as --grace-period.", _APPLICATION, min=0, metavar="SECONDS"),
     ] = None,
     host: Annotated[
-        str | None, _flag("--host", "The address of --listen.", _APPLICATION, "0.0.0.0", metavar="ADDRESS")
+        str | None,
+        _flag("--host", "The address of --listen.", _APPLICATION, "every address", metavar="ADDRESS"),
     ] = None,
     port: Annotated[str | None, _flag("--port", "The port of --listen.", _APPLICATION, "4433", metavar="PORT")] = None,
     max_sessions: Annotated[

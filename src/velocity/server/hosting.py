@@ -1,7 +1,7 @@
 """Running the engine together with applications: their event loop has the main thread, and the signals.
 
-The engine's threads are started while SIGTERM and SIGINT are blocked, so that these come to the main thread alone, where
-the first drains and the second ends at once. Whatever an application starts inherits no blocked signals.
+The engine's threads are started while SIGTERM and SIGINT are blocked, so that these come to the main thread alone,
+where the first drains and the second ends at once. Whatever an application starts inherits no blocked signals.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def serve(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's loops where it is installed."""
+    """Loops of uvloop where it is installed."""
     try:
         import uvloop
     except ImportError:

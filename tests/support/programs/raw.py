@@ -193,7 +193,7 @@ async def leave(scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def block(scope: Scope, receive: Any, send: Any) -> None:
-    time.sleep(2)  # noqa: ASYNC251 - that is the point
+    time.sleep(2)
     await answer(send, b"blocked")
 
 
