@@ -100,7 +100,14 @@ pub fn problems(plan: &Plan) -> Vec<Error> {
     let routes = plan.sites.iter().flat_map(|site| &site.routes);
     for route in routes.filter(|route| seen.insert(route.name.as_str())) {
         found.extend(Router::check(route).err());
-        let broken = Handler::new(&route.handler, &route.name, &mut templates, &mut upstreams, &applications).err();
+        let broken = Handler::new(
+            &route.handler,
+            &route.name,
+            &mut templates,
+            &mut upstreams,
+            &applications,
+        )
+        .err();
         let errors = broken.into_iter().chain(templates.take_failures());
         found.extend(errors.map(|error| error.detail("place", route.name.as_str())));
     }

@@ -75,7 +75,9 @@ impl Shared {
                 }
                 false => None,
             });
-            let local = bound.get(index).map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |sockets| sockets.address);
+            let local = bound
+                .get(index)
+                .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |sockets| sockets.address);
             let port = local.port();
             let alternatives: Vec<String> = ["h3", "velocity/1"]
                 .into_iter()

@@ -183,11 +183,13 @@ pub enum Room {
 /// From an application to the engine.
 pub struct Outbound<T>(Mutex<Line<T>>);
 
-impl<T: Item> Outbound<T> {
-    pub fn new() -> Self {
+impl<T: Item> Default for Outbound<T> {
+    fn default() -> Self {
         Self(Line::new(false))
     }
+}
 
+impl<T: Item> Outbound<T> {
     pub fn push(&self, mailbox: &Mailbox, item: T) -> Room {
         let mut line = lock(&self.0);
         if line.broken {
@@ -264,5 +266,110 @@ pub struct Broken;
 fn wake<T>(line: &mut Line<T>, mailbox: &Mailbox) {
     if let Some(engine) = line.engine.take() {
         mailbox.put(engine);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn counting() -> (Arc<AtomicUsize>, impl Fn() -> Notify) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        (count, move || {
+            let counted = counted.clone();
+            Box::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+    }
+
+    fn context() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    #[test]
+    fn what_comes_is_received_and_then_the_end() {
+        let (line, mailbox, (notified, later)) = (Inbound::new(false), Mailbox::default(), counting());
+        assert_eq!(line.take(&mailbox, &later), Received::Wait);
+        line.push(Bytes::from_static(b"a"), false);
+        assert_eq!(notified.load(Ordering::Relaxed), 1);
+        line.push(Bytes::from_static(b"b"), true);
+        assert_eq!(notified.load(Ordering::Relaxed), 1, "nobody waits");
+        assert_eq!(
+            line.take(&mailbox, &later),
+            Received::Item(Bytes::from_static(b"a"), false)
+        );
+        assert_eq!(
+            line.take(&mailbox, &later),
+            Received::Item(Bytes::from_static(b"b"), true)
+        );
+        assert_eq!(line.take(&mailbox, &later), Received::End);
+        line.close();
+        assert_eq!(line.take(&mailbox, &later), Received::Gone);
+    }
+
+    #[test]
+    fn who_is_ahead_waits() {
+        let (line, mailbox, (_, later)) = (Inbound::new(false), Mailbox::default(), counting());
+        while line.poll_room(&mut context()).is_ready() {
+            line.push(Bytes::from(vec![0; 10_000]), false);
+        }
+        assert!(!mailbox.is_noted());
+        for _ in 0..6 {
+            assert!(matches!(line.take(&mailbox, &later), Received::Item(..)));
+        }
+        assert!(mailbox.is_noted(), "there is room again");
+        assert!(line.poll_room(&mut context()).is_ready());
+    }
+
+    #[test]
+    fn small_items_are_bounded_too() {
+        let line = Inbound::new(false);
+        let mut count = 0;
+        while line.poll_room(&mut context()).is_ready() {
+            line.push(Bytes::from_static(b"x"), false);
+            count += 1;
+        }
+        assert_eq!(count, MAX_ITEMS);
+    }
+
+    #[test]
+    fn an_application_waits_for_a_slow_reader() {
+        let (line, mailbox, (notified, later)) = (Outbound::default(), Mailbox::default(), counting());
+        assert_eq!(line.push(&mailbox, Bytes::from(vec![0; HIGH - 1])), Room::Enough);
+        assert_eq!(line.push(&mailbox, Bytes::from_static(b"x")), Room::Full);
+        assert_eq!(line.room(&later), Room::Full);
+        assert!(matches!(line.poll(&mut context()), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(notified.load(Ordering::Relaxed), 1);
+        assert_eq!(line.room(&later), Room::Enough);
+        line.close();
+        assert_eq!(line.room(&later), Room::Gone);
+        assert_eq!(line.push(&mailbox, Bytes::from_static(b"x")), Room::Gone);
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard() {
+        for broken in [false, true] {
+            let (line, mailbox) = (Outbound::default(), Mailbox::default());
+            assert!(line.poll(&mut context()).is_pending());
+            line.push(&mailbox, Bytes::from_static(b"x"));
+            assert!(mailbox.is_noted(), "somebody waits for it");
+            match broken {
+                true => line.fail(&mailbox),
+                false => line.complete(&mailbox),
+            }
+            assert!(matches!(line.poll(&mut context()), Poll::Ready(Some(Ok(_)))));
+            match line.poll(&mut context()) {
+                Poll::Ready(None) => assert!(!broken),
+                Poll::Ready(Some(Err(_))) => assert!(broken),
+                _ => panic!("it has ended"),
+            }
+        }
     }
 }

@@ -81,10 +81,10 @@ impl Exchange {
     pub(super) fn new(head: Head, websocket: bool) -> Self {
         Self {
             body: Inbound::new(!head.has_body),
-            answer: Outbound::new(),
+            answer: Outbound::default(),
             socket: websocket.then(|| Socket {
                 received: Inbound::new(false),
-                sent: Outbound::new(),
+                sent: Outbound::default(),
             }),
             mailbox: Mailbox::here(),
             opening: Mutex::default(),

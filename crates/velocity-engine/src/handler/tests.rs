@@ -4,9 +4,9 @@ use http::HeaderMap;
 use http::header::LOCATION;
 
 use super::*;
+use crate::app::Applications;
 use crate::filter::tests::with_templates;
 use crate::plan::{ErrorPage, Handler as Plan};
-use crate::app::Applications;
 use crate::proxy::Known;
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
@@ -23,7 +23,14 @@ fn request(target: &str) -> http::request::Parts {
 }
 
 async fn answer(plan: Plan, templates: &mut Templates, target: &str) -> (StatusCode, HeaderMap, String) {
-    let handler = Handler::new(&plan, "edge.routes[0]", templates, &mut Known::default(), &Applications::any()).unwrap();
+    let handler = Handler::new(
+        &plan,
+        "edge.routes[0]",
+        templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .unwrap();
     let response = with_templates(&request(target), templates, async |call| {
         handler.respond(&call, HeaderMap::new(), Body::Empty).await
     })
@@ -110,14 +117,26 @@ fn broken_templates_are_told_with_their_place() {
 
     let mut templates = Templates::load(None).unwrap();
     let broken = json(serde_json::json!({"a": [0, "{% if %}"]}));
-    let error = Handler::new(&broken, "edge.routes[2]", &mut templates, &mut Known::default(), &Applications::any())
-        .err()
-        .unwrap();
+    let error = Handler::new(
+        &broken,
+        "edge.routes[2]",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.code, "TEMPLATE_INVALID");
     assert!(error.message.starts_with("edge.routes[2].a[1]:1: "), "{error}");
-    let error = Handler::new(&page("x.html"), "edge.routes[2]", &mut templates, &mut Known::default(), &Applications::any())
-        .err()
-        .unwrap();
+    let error = Handler::new(
+        &page("x.html"),
+        "edge.routes[2]",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.code, "TEMPLATE_MISSING");
 }
 

@@ -452,7 +452,10 @@ fn declared(fields: &HeaderMap) -> PyResult<Option<u64>> {
     let Some(value) = fields.get(CONTENT_LENGTH) else {
         return Ok(None);
     };
-    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     match text.and_then(|text| text.parse().ok()) {
         Some(length) => Ok(Some(length)),
         None => Err(wrong(format!("{value:?} is no Content-Length"))),
@@ -461,7 +464,10 @@ fn declared(fields: &HeaderMap) -> PyResult<Option<u64>> {
 
 /// RFC 9110 section 6.4.1.
 fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT)
+    matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT
+    )
 }
 
 fn open(path: &std::path::Path) -> std::io::Result<(File, u64)> {

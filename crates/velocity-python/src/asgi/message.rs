@@ -78,8 +78,9 @@ pub fn fields(value: Option<Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
 fn name_of(name: &Bound<'_, PyAny>) -> PyResult<HeaderName> {
     let invalid = |name: &dyn std::fmt::Debug| PyValueError::new_err(format!("{name:?} cannot be the name of a field"));
     match name.cast::<PyBytes>() {
-        Ok(name) => HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(&String::from_utf8_lossy(name.as_bytes()))),
+        Ok(name) => {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&String::from_utf8_lossy(name.as_bytes())))
+        }
         Err(_) => Err(PyTypeError::new_err("names of fields are bytes")),
     }
 }
@@ -122,4 +123,3 @@ pub fn wrong(text: String) -> PyErr {
 pub fn failed(error: io::Error) -> PyErr {
     error.into()
 }
-

@@ -15,7 +15,6 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use velocity_engine::app::Head;
 use velocity_engine::session::Peer;
 
-
 /// The version of ASGI.
 const ASGI: &str = "3.0";
 /// That of its HTTP and WebSocket protocols: `send` raises an OSError when the client is gone.
@@ -83,12 +82,7 @@ impl Scopes {
     }
 
     /// What every request says for itself.
-    fn complete<'py>(
-        &self,
-        scope: &Bound<'py, PyDict>,
-        extensions: &Bound<'py, PyDict>,
-        head: &Head,
-    ) -> PyResult<()> {
+    fn complete<'py>(&self, scope: &Bound<'py, PyDict>, extensions: &Bound<'py, PyDict>, head: &Head) -> PyResult<()> {
         let py = scope.py();
         if head.client != head.peer.remote {
             scope.set_item(intern!(py, "client"), address(py, head.client)?)?;
@@ -152,14 +146,23 @@ impl Scopes {
         }
         if split {
             // RFC 9113 section 8.2.3.
-            let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(|value| value.as_bytes()).collect();
+            let cookies: Vec<&[u8]> = head
+                .headers
+                .get_all(COOKIE)
+                .iter()
+                .map(|value| value.as_bytes())
+                .collect();
             add(&COOKIE, &cookies.join(&b"; "[..]))?;
         }
         Ok(list)
     }
 
     fn common(&self, py: Python<'_>, head: &Head) -> PyResult<Arc<Common>> {
-        let known = head.peer.kept.get().and_then(|kept| kept.clone().downcast::<Common>().ok());
+        let known = head
+            .peer
+            .kept
+            .get()
+            .and_then(|kept| kept.clone().downcast::<Common>().ok());
         if let Some(common) = known {
             return Ok(common);
         }
@@ -180,7 +183,15 @@ impl Scopes {
             scope.set_item("scheme", PyString::intern(py, scheme))?;
             scope.set_item("root_path", "")?;
             // Places, so that copies need not grow.
-            for key in ["method", "path", "raw_path", "query_string", "headers", "extensions", "state"] {
+            for key in [
+                "method",
+                "path",
+                "raw_path",
+                "query_string",
+                "headers",
+                "extensions",
+                "state",
+            ] {
                 scope.set_item(PyString::intern(py, key), py.None())?;
             }
             if self.state.is_none() {

@@ -130,7 +130,9 @@ impl WebSocketExchange {
         let py = message.py();
         let mut fields = message::fields(item(message, intern!(py, "headers"))?)?;
         if fields.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(wrong("the subprotocol is not among the headers of websocket.accept".into()));
+            return Err(wrong(
+                "the subprotocol is not among the headers of websocket.accept".into(),
+            ));
         }
         if let Some(subprotocol) = item(message, intern!(py, "subprotocol"))? {
             let subprotocol: String = subprotocol.extract()?;
@@ -188,7 +190,9 @@ impl WebSocketExchange {
             return Err(wrong(format!("{code} cannot be the code of websocket.close")));
         }
         if reason.len() > MAX_REASON {
-            return Err(wrong(format!("the reason of websocket.close has more than {MAX_REASON} bytes")));
+            return Err(wrong(format!(
+                "the reason of websocket.close has more than {MAX_REASON} bytes"
+            )));
         }
         match state.phase {
             Phase::Connecting => self.begin(state, Exchange::denial(), Phase::Closed),
@@ -226,9 +230,7 @@ impl WebSocketExchange {
         };
         let more = flag(message, intern!(py, "more_body"))?;
         match std::mem::replace(&mut state.phase, Phase::Closed) {
-            Phase::Denying(head) if !more => {
-                self.begin(state, Start::Whole(head.map(|()| data.into())), Phase::Closed)
-            }
+            Phase::Denying(head) if !more => self.begin(state, Start::Whole(head.map(|()| data.into())), Phase::Closed),
             Phase::Denying(head) => {
                 self.begin(state, Start::Stream(head), Phase::Streaming)?;
                 Ok(self.part(data))
@@ -285,11 +287,7 @@ impl WebSocketExchange {
 #[pymethods]
 impl WebSocketExchange {
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(Bound::new(
-            slf.py(),
-            Wait::new(Awaited::WebSocketReceive(slf.clone().unbind())),
-        )?
-        .into_any())
+        Ok(Bound::new(slf.py(), Wait::new(Awaited::WebSocketReceive(slf.clone().unbind())))?.into_any())
     }
 
     fn send<'py>(slf: &Bound<'py, Self>, message: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {

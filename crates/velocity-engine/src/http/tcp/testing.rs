@@ -69,7 +69,9 @@ impl Site {
 
     pub fn service(&self) -> Arc<Service> {
         Arc::new(Service {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(&self.plan, None, &Applications::any()).unwrap())),
+            snapshot: Arc::new(ArcSwap::from_pointee(
+                Snapshot::new(&self.plan, None, &Applications::any()).unwrap(),
+            )),
             metrics: Arc::default(),
             listener: 0,
             local: ([127, 0, 0, 1], 443).into(),
