@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from support.configured import BASE
 from support.configured import serving as configured
 from support.front import send
 from support.http1 import Http1
-from support.server import velocity
+from support.server import Server, velocity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,6 +159,34 @@ def test_children_of_applications_can_be_told_to_stop(tmp_path: Path) -> None:
     )
     with serving(tmp_path, "starts:app", "--app-dir", tmp_path) as server:
         assert bytes(ask("h2", server.port, "/").body) == b"-15"
+
+
+def test_code_that_changes(tmp_path: Path) -> None:
+    def write(text: str) -> None:
+        (tmp_path / "changes.py").write_text(
+            "async def app(scope, receive, send):\n"
+            "    assert scope['type'] == 'http'\n"
+            "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+            f"    await send({{'type': 'http.response.body', 'body': {text}}})\n"
+        )
+
+    write("b'one'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with Server(tmp_path, "changes:app", "--reload", listen=address, files=False) as server:
+        assert bytes(ask("h2", server.port, "/").body) == b"one"
+        write("'a lapse")
+        server.line_with("changes:app cannot be imported: SyntaxError", 20)
+        server.line_with("waiting for the next change", 20)
+        write("b'two'")
+        deadline = time.monotonic() + 20
+        while server.stderr.count("Serving changes:app") < 2:
+            assert time.monotonic() < deadline, server.stderr
+            time.sleep(0.05)
+        assert bytes(ask("h2", server.port, "/").body) == b"two"
+        server.terminate()
+        assert server.wait() == 0
 
 
 @pytest.mark.parametrize(

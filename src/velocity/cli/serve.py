@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -168,6 +169,7 @@ def serve(
     limit_max_requests: Annotated[
         str | None, _flag("--limit-max-requests", "Requests after which to stop.", _APPLICATION, "never", metavar="N")
     ] = None,
+    reload: Annotated[bool | None, _flag("--reload", "Start anew when its code changes.", _APPLICATION)] = None,
     timeout_graceful_shutdown: Annotated[
         float | None,
         _flag("--timeout-graceful-shutdown", "The same as --grace-period.", _APPLICATION, min=0, metavar="SECONDS"),
@@ -248,6 +250,7 @@ def serve(
         "env_file": env_file,
         "limit_concurrency": limit_concurrency,
         "limit_max_requests": limit_max_requests,
+        "reload": reload,
     }
     given["listen"] = _listen(listen, host, port)
     if timeout_graceful_shutdown is not None:
@@ -266,6 +269,16 @@ def serve(
         raise ConfigError("PROXY_MISSING", "there is no proxy to tune", "name the server behind with --proxy URL")
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
+    if reload and options.program is not None:
+        from pathlib import Path
+
+        from velocity.server import development
+        from velocity.telemetry import logs
+
+        logs.configure(runtime.log_format, runtime.verbosity)
+        os.environ.pop("VELOCITY_RELOAD", None)
+        arguments = [word for word in context.obj if word != "--reload"]
+        return development.run(arguments, (Path(options.program.app_dir),))
     prepared = launch.prepare(options, runtime)
     if not prepared.programs:  # what an application is made of, nobody knows
         warm.remember(context.obj, prepared)

@@ -98,6 +98,7 @@ OF_APPLICATIONS = (
     "env_file",
     "limit_concurrency",
     "limit_max_requests",
+    "reload",
 )
 """Options that say something of an application only."""
 
@@ -143,6 +144,7 @@ class ServeOptions(BaseModel):
     env_file: _File | None = None
     limit_concurrency: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     limit_max_requests: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    reload: bool = False
 
     @property
     def has_files(self) -> bool:
