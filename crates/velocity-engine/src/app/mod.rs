@@ -245,3 +245,6 @@ fn clean(response: &mut Response, version: Version) {
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! `scope`: what an application learns of a request. What is the same for a connection is made once for it.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use rustc_hash::FxHashMap;
 use velocity_engine::app::Head;
 use velocity_engine::session::Peer;
 
@@ -29,10 +29,10 @@ pub struct Scopes {
     /// Handed to every scope as a copy; `None` without lifespan.
     state: Option<Py<PyDict>>,
     asgi: Py<PyDict>,
-    names: Mutex<HashMap<HeaderName, Py<PyBytes>>>,
+    names: Mutex<FxHashMap<HeaderName, Py<PyBytes>>>,
 }
 
-/// What scopes of one connection have in common, kept with it.
+/// What scopes of one connection have in common, kept with it, whichever application they are for.
 struct Common {
     http: Py<PyDict>,
     websocket: Py<PyDict>,
@@ -183,19 +183,8 @@ impl Scopes {
             scope.set_item("scheme", PyString::intern(py, scheme))?;
             scope.set_item("root_path", "")?;
             // Places, so that copies need not grow.
-            for key in [
-                "method",
-                "path",
-                "raw_path",
-                "query_string",
-                "headers",
-                "extensions",
-                "state",
-            ] {
+            for key in ["method", "path", "raw_path", "query_string", "headers", "extensions"] {
                 scope.set_item(PyString::intern(py, key), py.None())?;
-            }
-            if self.state.is_none() {
-                scope.del_item("state")?;
             }
             if kind != "http" {
                 scope.del_item("method")?;
