@@ -4,6 +4,8 @@ Only `velocity.server`, `velocity.asgi`, `velocity.client` and `velocity.telemet
 module. Every call that may wait releases the GIL. Failures raise the tree of `velocity.errors`.
 """
 
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, final
 
 from velocity.errors import VelocityError
@@ -107,14 +109,58 @@ def verify_classical(chain: list[bytes], host: str, ca_file: str | None = None) 
     """
 
 @final
+class Application:
+    """An ASGI application that an `Engine` can ask. Everything here is for the thread of its event loop.
+
+    Requests come through a file descriptor, which the loop has to watch: when it is readable, `deliver` makes a task of
+    each that has come.
+    """
+
+    def __new__(
+        cls,
+        run: Callable[[Any, dict[str, Any]], Any],
+        spawn: Callable[[Any], Any],
+        event_loop: AbstractEventLoop,
+        *,
+        state: dict[str, Any] | None = None,
+        limit: int | None = None,
+        enough: Callable[[], None] | None = None,
+    ) -> Application:
+        """Nothing happens before an engine has it and the loop watches `fileno()`.
+
+        Args:
+            run: called with a request and its scope; gives a coroutine. A request has `receive`, `send`,
+                `is_gone`, `target` (method and path), and `finish()`, which has to be called at the end, and says what
+                was wrong with the answer, if anything.
+            spawn: makes a task of a coroutine.
+            event_loop: the running one.
+            state: that of the lifespan; each scope gets a copy.
+            limit: after so many requests, `enough` is called.
+        """
+
+    def fileno(self) -> int:
+        """Readable when there is something for `deliver`."""
+
+    def deliver(self) -> None:
+        """Begin the requests that have come, and wake who waits."""
+
+    def flush(self) -> None:
+        """Hand over to the engine what was answered. `deliver` and whatever is answered later see to it."""
+
+    @property
+    def running(self) -> int:
+        """Requests that were begun and not finished."""
+
+@final
 class Engine:
     """A running server: listeners, workers and the current snapshot of a Plan."""
 
-    def __new__(cls, plan: str) -> Engine:
+    def __new__(cls, plan: str, applications: dict[str, Application] | None = None) -> Engine:
         """Check the Plan, load its certificate, bind its listeners and start serving.
 
         Args:
             plan: canonical JSON as `velocity.config.Plan.to_json()` writes it.
+            applications: those that routes of the Plan name, now or after a `reload`.
 
         Raises:
             velocity.errors.ConfigError: the Plan is not valid.

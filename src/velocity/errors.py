@@ -3,6 +3,7 @@
     VelocityError
      ├── ConfigError      flags, environment or files are wrong            exit 2
      ├── StartError       the configuration is fine, starting failed       exit 3
+     ├── ApplicationError the application cannot be loaded or started      exit 1
      ├── PkiError         a key, certificate or authority is not usable    exit 1
      │    └── ChainError      a certificate chain did not pass
      └── ClientError      what a client asked for did not happen           exit 1
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ApplicationError",
     "ChainError",
     "ClientError",
     "ConfigError",
@@ -64,6 +66,18 @@ class StartError(VelocityError):
     """The configuration reads well, but the server could not start with it."""
 
     exit_code = 3
+
+
+class ApplicationError(VelocityError):
+    """An application cannot be loaded, or does not start.
+
+    Attributes:
+        lines: where in its own code that happened; empty where none of it ran.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", lines: tuple[str, ...] = ()) -> None:
+        super().__init__(code, message, hint)
+        self.lines = lines
 
 
 class PkiError(VelocityError):

@@ -57,6 +57,7 @@ class Server:
         flags: further flags. Without `--cert` among them (or in `env`) the server gets `--self-signed`.
         env: further environment variables.
         listen: the address; None leaves it to `env`.
+        files: whether the root is served. Either way it is the current folder.
 
     Raises:
         AssertionError: it did not begin to serve within 20 seconds; the message holds what it said.
@@ -68,15 +69,23 @@ class Server:
         *flags: str | Path,
         env: Mapping[str, str] | None = None,
         listen: str | None = "127.0.0.1:0",
+        files: bool = True,
     ) -> None:
         self.root = root
-        command: list[str | Path] = [VELOCITY, "serve", "--root", root]
+        command: list[str | Path] = [VELOCITY, "serve"]
+        if files:
+            command += ["--root", root]
         if "--cert" not in flags and "VELOCITY_CERT" not in (env or {}):
             command.append("--self-signed")
         if listen is not None:
             command += ["--listen", listen]
         self.process = subprocess.Popen(
-            [*command, *flags], env=environment(env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*command, *flags],
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=None if files else root,
         )
         self._lines: list[str] = []
         self._news = threading.Condition()

@@ -1,6 +1,6 @@
 //! A request as filters and handlers see it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use http::request::Parts;
 use crate::handler::Templates;
 use crate::metrics::Metrics;
 use crate::router::Params;
+use crate::session::Peer;
 
 /// What is known of a request besides its body. Cheap to make: everything is borrowed.
 #[derive(Clone, Copy)]
@@ -18,6 +19,9 @@ pub struct Call<'a> {
     pub host: &'a str,
     /// The same with its port, if it was given.
     pub authority: &'a str,
+    pub peer: &'a Arc<Peer>,
+    /// Where it came to.
+    pub local: SocketAddr,
     /// The other end of the connection.
     pub remote: IpAddr,
     /// Who sent it, as far as trusted proxies say.
@@ -37,6 +41,8 @@ pub struct Call<'a> {
 pub struct Setting<'a> {
     pub host: &'a str,
     pub authority: &'a str,
+    pub peer: &'a Arc<Peer>,
+    pub local: SocketAddr,
     pub remote: IpAddr,
     pub client: IpAddr,
     /// Whom the client's certificate stands for: its subject; empty without one.
@@ -54,6 +60,8 @@ impl Setting<'_> {
             parts,
             host: self.host,
             authority: self.authority,
+            peer: self.peer,
+            local: self.local,
             remote: self.remote,
             client: self.client,
             identity: self.identity,

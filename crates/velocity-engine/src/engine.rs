@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::app::Applications;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::net::bind::Sockets;
@@ -27,16 +28,17 @@ pub struct Engine {
     snapshot: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
     trigger: Trigger,
+    applications: Applications,
     alive: Arc<Alive>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
     /// Build the snapshot, bind every listener, start the workers. Nothing is left behind on error.
-    pub fn start(plan: Plan) -> Result<Self> {
+    pub fn start(plan: Plan, applications: Applications) -> Result<Self> {
         // mimalloc asks for huge pages, of which connections that idle touch a third: 16 KB each for nothing.
         let _ = rustix::thread::disable_transparent_huge_pages(true);
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan, None)?));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(&plan, None, &applications)?));
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = plan.workers.unwrap_or(cpus).clamp(1, MAX_WORKERS);
         let bound = plan.listeners.iter().map(|listener| {
@@ -56,10 +58,11 @@ impl Engine {
             snapshot,
             metrics,
             trigger,
+            applications,
             alive,
             threads: Mutex::default(),
         };
-        for worker in Worker::distribute(bound, workers, &shared)? {
+        for worker in Worker::distribute(bound, workers, &shared, &engine.applications)? {
             let place = Alive::enter(&engine.alive);
             let thread = std::thread::Builder::new()
                 .name(format!("velocity-{}", worker.index))
@@ -99,13 +102,14 @@ impl Engine {
                     .hint("restart the server to listen elsewhere"),
             );
         }
-        let snapshot = Snapshot::new(plan, Some(&self.snapshot.load()))?;
+        let snapshot = Snapshot::new(plan, Some(&self.snapshot.load()), &self.applications)?;
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
     /// Accept nothing new, send GOAWAY, finish what is in flight. Returns at once.
     pub fn stop(&self) {
+        self.applications.drain();
         self.trigger.advance(Phase::Draining);
     }
 
@@ -134,7 +138,7 @@ impl Engine {
 ///
 /// Whatever [`Engine::start`] would say of certificates, folders, templates and patterns.
 pub fn check(plan: &Plan) -> Result<()> {
-    Snapshot::new(plan, None).map(drop)
+    Snapshot::new(plan, None, &Applications::any()).map(drop)
 }
 
 /// Everything that is wrong with a Plan, its certificates aside: see [`snapshot::problems`].

@@ -5,6 +5,7 @@
 //! A [`plan::Plan`] comes in, an [`engine::Engine`] serves it. [`client`] is the other end.
 
 mod access;
+pub mod app;
 mod call;
 pub mod client;
 pub mod engine;
@@ -27,6 +28,7 @@ pub mod shutdown;
 pub mod snapshot;
 mod worker;
 
+pub use app::{Application, Applications};
 pub use engine::Engine;
 pub use error::{Error, Fault, Result};
 pub use plan::Plan;

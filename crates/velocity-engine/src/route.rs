@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::{ALT_SVC, DATE, SERVER};
 use http::request::Parts;
 
+use crate::app::{App, Applications};
 use crate::call::{Call, Setting};
 use crate::error::Result;
 use crate::filter::{Chain, Extra, Filter};
@@ -48,8 +49,9 @@ impl Route {
         filters: &[Arc<Filter>],
         templates: &mut Templates,
         proxies: &mut Known,
+        applications: &Applications,
     ) -> Result<Self> {
-        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies)
+        let handler = Handler::new(&plan.handler, &plan.name, templates, proxies, applications)
             .map_err(|error| error.detail("place", plan.name.as_str()))?;
         let mut chain = Vec::with_capacity(plan.filters.len());
         for &place in &plan.filters {
@@ -66,7 +68,7 @@ impl Route {
             own: Own {
                 date: chain.decides(&DATE),
                 server: chain.decides(&SERVER),
-                origin: handler.is_proxy(),
+                origin: handler.is_origin(),
                 cached: handler.is_cached(),
                 alt_svc: chain.decides(&ALT_SVC),
             },
@@ -122,21 +124,45 @@ impl Route {
         Some(response)
     }
 
+    /// The application that answers whatever comes, without any filter.
+    pub fn application(&self) -> Option<&App> {
+        self.handler.application().filter(|_| self.chain.is_empty())
+    }
+
+    /// Have it answer. It keeps the fields of the request, which nobody else looks at.
+    pub async fn ask(
+        &self,
+        application: &App,
+        mut parts: Parts,
+        body: Body,
+        setting: Setting<'_>,
+        pages: &ErrorPages,
+    ) -> Response {
+        let fields = std::mem::take(&mut parts.headers);
+        let mut response = application.respond(&setting.call(&parts), fields, body).await;
+        pages.apply(&mut response);
+        response
+    }
+
     /// Answer any request.
     pub async fn answer(&self, mut parts: Parts, mut body: Body, setting: Setting<'_>, pages: &ErrorPages) -> Response {
         let mut extra = Extra::new();
         let reads = self.handler.reads_body();
-        if self.own.origin {
+        if self.handler.is_proxy() {
             proxy::strip_nominated(&mut parts.headers);
         }
         let answer = self
             .chain
             .pass(&mut parts, &mut body, reads, &mut extra, &setting)
             .await;
+        let fields = match &self.handler {
+            Handler::App(_) => parts.headers.clone(),
+            _ => HeaderMap::new(),
+        };
         let call = setting.call(&parts);
         let mut response = match answer {
             Some(answer) => answer,
-            None => self.handler.respond(&call, body).await,
+            None => self.handler.respond(&call, fields, body).await,
         };
         pages.apply(&mut response);
         self.chain.respond(&call, &mut response).await;

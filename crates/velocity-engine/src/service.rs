@@ -2,6 +2,7 @@
 //! the fields that every answer carries.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Place of the listener in the Plan.
     pub listener: usize,
+    /// Its address.
+    pub local: SocketAddr,
     /// Points clients of TCP to QUIC (RFC 7838); `None` without QUIC on this listener.
     pub alt_svc: Option<HeaderValue>,
 }
@@ -119,7 +122,10 @@ impl Service {
                 let response = match at_once {
                     Some(response) => unpack(response),
                     // Boxed, so that the future of a request stays small where it is moved about.
-                    None => Box::pin(found.route.answer(parts, body, setting, pages)).await,
+                    None => match found.route.application() {
+                        Some(app) => Box::pin(found.route.ask(app, parts, body, setting, pages)).await,
+                        None => Box::pin(found.route.answer(parts, body, setting, pages)).await,
+                    },
                 };
                 (response, found.route.own())
             }
@@ -161,13 +167,15 @@ impl Service {
         &'a self,
         snapshot: &'a Snapshot,
         found: &'a Found<'a>,
-        peer: &'a Peer,
+        peer: &'a Arc<Peer>,
         parts: &Parts,
         authority: &'a str,
     ) -> Setting<'a> {
         Setting {
             host: without_port(authority),
             authority,
+            peer,
+            local: self.local,
             remote: peer.remote.ip(),
             client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
             identity: peer.identity.as_ref().map_or("", |identity| &identity.subject),

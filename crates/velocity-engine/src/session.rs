@@ -1,7 +1,9 @@
 //! What is known of a connection for as long as it lives: for handlers, logs and policy.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,6 +37,8 @@ pub struct Peer {
     pub identity: Option<Identity>,
     /// Why it did not get `velocity/1`, having offered that.
     pub directive: Option<Directive>,
+    /// What an application keeps for as long as the connection lives.
+    pub kept: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Whether a response has carried the directive.
     directed: AtomicBool,
     in_flight: AtomicUsize,
@@ -61,6 +65,7 @@ impl Peer {
             group: facts.group_name().unwrap_or_default(),
             identity: facts.client_certificate.as_deref().and_then(Identity::of),
             directive,
+            kept: OnceLock::new(),
             directed: AtomicBool::new(false),
             facts,
             in_flight: AtomicUsize::new(0),

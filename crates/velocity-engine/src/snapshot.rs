@@ -10,6 +10,7 @@ use velocity_tls::client_auth::ClientAuth;
 use velocity_tls::server::{Fallback, Policies, Policy, Setup};
 use velocity_tls::{Certificates, ServerTls, TlsError};
 
+use crate::app::Applications;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Proxies};
 use crate::handler::{ErrorPages, Handler, Templates};
@@ -41,7 +42,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// `previous` is the snapshot that this one is to take the place of: filters that are the same in both keep what
     /// they have counted and learned.
-    pub fn new(plan: &Plan, previous: Option<&Self>) -> Result<Self> {
+    pub fn new(plan: &Plan, previous: Option<&Self>, applications: &Applications) -> Result<Self> {
         let mut templates = Templates::load(plan.templates.as_deref())?;
         let filters = filters(plan, previous, &mut templates)?;
         let shared: Vec<Arc<Filter>> = filters.iter().map(|(_, filter)| filter.clone()).collect();
@@ -51,7 +52,7 @@ impl Snapshot {
             let routes = site
                 .routes
                 .iter()
-                .map(|route| Route::new(route, &shared, &mut templates, &mut upstreams));
+                .map(|route| Route::new(route, &shared, &mut templates, &mut upstreams, applications));
             sites.push(Site {
                 routes: routes.collect::<Result<_>>()?,
                 error_pages: ErrorPages::new(&site.error_pages)?,
@@ -66,7 +67,8 @@ impl Snapshot {
             router: Router::new(&plan.sites)?,
             proxies: Proxies::new(&plan.trusted_proxies)?,
             templates,
-            has_early_hints: shared.iter().any(|filter| matches!(**filter, Filter::EarlyHints(_))),
+            has_early_hints: !applications.is_empty()
+                || shared.iter().any(|filter| matches!(**filter, Filter::EarlyHints(_))),
             filters,
             upstreams: upstreams.settle(),
         })
@@ -92,13 +94,20 @@ pub fn problems(plan: &Plan) -> Vec<Error> {
                 .map(|error| error.detail("place", format!("filters[{place}]"))),
         );
     }
-    let mut upstreams = Known::default();
+    let (mut upstreams, applications) = (Known::default(), Applications::any());
     // A route of many sites is the same at each.
     let mut seen = HashSet::new();
     let routes = plan.sites.iter().flat_map(|site| &site.routes);
     for route in routes.filter(|route| seen.insert(route.name.as_str())) {
         found.extend(Router::check(route).err());
-        let broken = Handler::new(&route.handler, &route.name, &mut templates, &mut upstreams).err();
+        let broken = Handler::new(
+            &route.handler,
+            &route.name,
+            &mut templates,
+            &mut upstreams,
+            &applications,
+        )
+        .err();
         let errors = broken.into_iter().chain(templates.take_failures());
         found.extend(errors.map(|error| error.detail("place", route.name.as_str())));
     }

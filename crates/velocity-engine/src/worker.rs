@@ -1,6 +1,6 @@
 //! A worker: one thread, one runtime, a UDP and a TCP socket of every listener.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use velocity_tls::fallback::Reason;
 use velocity_tls::quic::{HelloServerConfig, Listening};
 use velocity_tls::{Hello, ServerTls};
 
+use crate::app::Applications;
 use crate::error::{Error, Result};
 use crate::http::{h3, tcp};
 use crate::log::{self, Level};
@@ -74,7 +75,10 @@ impl Shared {
                 }
                 false => None,
             });
-            let port = bound.get(index).map_or(0, |sockets| sockets.address.port());
+            let local = bound
+                .get(index)
+                .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |sockets| sockets.address);
+            let port = local.port();
             let alternatives: Vec<String> = ["h3", "velocity/1"]
                 .into_iter()
                 .filter(|name| listener.alpn.iter().any(|alpn| alpn == name))
@@ -85,6 +89,7 @@ impl Shared {
                 snapshot: snapshot.clone(),
                 metrics: metrics.clone(),
                 listener: index,
+                local,
                 alt_svc: HeaderValue::try_from(alternatives.join(", "))
                     .ok()
                     .filter(|value| !value.is_empty()),
@@ -174,17 +179,29 @@ pub struct Worker {
 
 impl Worker {
     /// Hand every worker its own sockets. Runtimes are made here, where failing is still an error.
-    pub fn distribute(bound: Vec<Sockets>, workers: usize, shared: &Arc<Shared>) -> Result<Vec<Worker>> {
+    pub fn distribute(
+        bound: Vec<Sockets>,
+        workers: usize,
+        shared: &Arc<Shared>,
+        applications: &Applications,
+    ) -> Result<Vec<Worker>> {
         let mut bound: Vec<_> = bound
             .into_iter()
             .map(|s| (s.udp.into_iter(), s.tcp.into_iter()))
             .collect();
         (0..workers)
             .map(|index| {
-                let runtime = tokio::runtime::Builder::new_current_thread()
+                let mut builder = tokio::runtime::Builder::new_current_thread();
+                builder
                     .enable_all()
                     .max_blocking_threads(64)
-                    .thread_name("velocity-disk")
+                    .thread_name("velocity-disk");
+                if !applications.is_empty() {
+                    // What a turn has begun is handed over at its end: one wake for all of it.
+                    let applications = applications.clone();
+                    builder.on_thread_park(move || applications.flush());
+                }
+                let runtime = builder
                     .build()
                     .map_err(|e| Error::start("RUNTIME_FAILED", format!("cannot start a worker: {e}")))?;
                 let sockets = bound.iter_mut().map(|(udp, tcp)| (udp.next(), tcp.next())).collect();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use velocity_engine::{Error, Plan};
+use velocity_engine::{Applications, Error, Plan};
 use velocity_tls::chain::Level;
 use velocity_tls::material;
 
+use crate::asgi::Application;
 use crate::error::CoreError;
 
 #[pyclass(module = "velocity._core", frozen)]
@@ -19,8 +20,12 @@ pub struct Engine(velocity_engine::Engine);
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, plan: &str) -> PyResult<Self> {
-        let engine = py.detach(|| velocity_engine::Engine::start(Plan::from_json(plan)?));
+    #[pyo3(signature = (plan, applications=None))]
+    fn new(py: Python<'_>, plan: &str, applications: Option<HashMap<String, Py<Application>>>) -> PyResult<Self> {
+        let applications = applications.unwrap_or_default().into_iter();
+        let known = applications.map(|(name, application)| (name, application.get().entrance()));
+        let applications = Applications::new(known.collect());
+        let engine = py.detach(|| velocity_engine::Engine::start(Plan::from_json(plan)?, applications));
         Ok(Self(engine.map_err(CoreError)?))
     }
 

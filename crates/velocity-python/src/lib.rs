@@ -3,6 +3,7 @@
 //! Nothing is decided here. Calls that may wait release the GIL and look for signals ten times a
 //! second, so that Ctrl-C works everywhere.
 
+mod asgi;
 mod client;
 mod engine;
 mod error;
@@ -16,6 +17,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use super::asgi::Application;
     #[pymodule_export]
     use super::client::{Connection, Response, can_verify_hybrid, parse_fallback, verify_classical};
     #[pymodule_export]

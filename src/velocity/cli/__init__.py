@@ -36,6 +36,8 @@ def guarded(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except VelocityError as error:
+        for line in getattr(error, "lines", ()):
+            style.note(line)
         style.error(error.message, error.hint)
         return error.exit_code
     except BrokenPipeError:

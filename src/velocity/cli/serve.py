@@ -1,7 +1,8 @@
-"""`velocity serve`: a folder becomes a site."""
+"""`velocity serve`: a folder becomes a site, or an application a server."""
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -17,11 +18,14 @@ Examples:
   velocity serve --self-signed --profile secure --listings -v
   velocity serve --self-signed --proxy http://127.0.0.1:3000
   velocity serve --root public --self-signed --proxy /api=http://127.0.0.1:8000
+  velocity serve app:app --self-signed
+  velocity serve app:app --self-signed --root public
   velocity serve --config serve.simple.yaml --edge-config edge.yaml
 """
 _SERVER = "Server"
 _FILES = "Files"
 _PROXY = "Reverse proxy"
+_APPLICATION = "Application"
 _LIMITS = "Limits"
 _LOGS = "Logs"
 
@@ -41,6 +45,16 @@ def _flag(name: str, help_: str, panel: str, default: str = "", **more: Any) -> 
 
 def serve(
     context: typer.Context,
+    app: Annotated[
+        str | None,
+        typer.Argument(
+            help="Python application, ASGI or WSGI.",
+            metavar="[MODULE:ATTRIBUTE]",
+            envvar="VELOCITY_APP",
+            show_envvar=False,
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         _flag("--config", "Configuration file.", _SERVER, "./serve.simple.yaml, /etc/velocity", metavar="FILE"),
@@ -128,6 +142,43 @@ def serve(
         bool | None,
         _flag("--proxy-preserve-host", "Ask it for the host that the client asked for, in Host and SNI.", _PROXY),
     ] = None,
+    factory: Annotated[
+        bool | None, _flag("--factory", "ATTRIBUTE makes the application when it is called.", _APPLICATION)
+    ] = None,
+    app_dir: Annotated[
+        str | None,
+        _flag("--app-dir", "Where modules are looked for first.", _APPLICATION, "the current folder", metavar="DIR"),
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        _flag("--root-path", "Path under which others reach the application.", _APPLICATION, metavar="PATH"),
+    ] = None,
+    lifespan: Annotated[
+        str | None, _flag("--lifespan", "auto, on or off.", _APPLICATION, "auto", metavar="MODE")
+    ] = None,
+    interface: Annotated[
+        str | None, _flag("--interface", "auto, asgi or wsgi.", _APPLICATION, "auto", metavar="NAME")
+    ] = None,
+    env_file: Annotated[
+        str | None, _flag("--env-file", "Variables for the application.", _APPLICATION, metavar="FILE")
+    ] = None,
+    limit_concurrency: Annotated[
+        str | None,
+        _flag("--limit-concurrency", "Requests at once; more get 503.", _APPLICATION, "no limit", metavar="N"),
+    ] = None,
+    limit_max_requests: Annotated[
+        str | None, _flag("--limit-max-requests", "Requests after which to stop.", _APPLICATION, "never", metavar="N")
+    ] = None,
+    reload: Annotated[bool | None, _flag("--reload", "Start anew when its code changes.", _APPLICATION)] = None,
+    timeout_graceful_shutdown: Annotated[
+        float | None,
+        _flag("--timeout-graceful-shutdown", "The same as --grace-period.", _APPLICATION, min=0, metavar="SECONDS"),
+    ] = None,
+    host: Annotated[
+        str | None,
+        _flag("--host", "The address of --listen.", _APPLICATION, "every address", metavar="ADDRESS"),
+    ] = None,
+    port: Annotated[str | None, _flag("--port", "The port of --listen.", _APPLICATION, "4433", metavar="PORT")] = None,
     max_sessions: Annotated[
         str | None, _flag("--max-sessions", "Connections at once.", _LIMITS, "no limit", metavar="N")
     ] = None,
@@ -156,7 +207,7 @@ def serve(
         ),
     ] = 0,
 ) -> int:
-    """Serve a folder over HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.
+    """Serve a folder, or a Python application, over HTTP/1.1, HTTP/2, HTTP/3 and Velocity/1 on one port.
 
     Every flag can also be set in the environment: --max-sessions is VELOCITY_MAX_SESSIONS. A flag wins over the
     variable, and that over the configuration file.
@@ -190,17 +241,64 @@ def serve(
         "max_sessions": max_sessions,
         "max_datagram_size": max_datagram_size,
         "access_log": access_log,
+        "app": app,
+        "factory": factory,
+        "app_dir": app_dir,
+        "root_path": root_path,
+        "lifespan": lifespan,
+        "interface": interface,
+        "env_file": env_file,
+        "limit_concurrency": limit_concurrency,
+        "limit_max_requests": limit_max_requests,
+        "reload": reload,
     }
-    if config is not None or edge_config is not None or proxy or (root is None and layers.discoverable()):
+    given["listen"] = _listen(listen, host, port)
+    if timeout_graceful_shutdown is not None:
+        grace_period = timeout_graceful_shutdown
+    configured = config is not None or edge_config is not None or bool(proxy)
+    if app is not None and configured:
+        raise ConfigError(
+            "APPLICATION_CONFLICT",
+            "an application beside --config, --edge-config or --proxy",
+            "name it in the configuration file: {path: /, kind: python, app: MODULE:ATTRIBUTE}",
+        )
+    if configured or (root is None and app is None and layers.discoverable()):
         return _serve_configured(context, config, edge_config)
     tuning = (proxy_connect_timeout, proxy_response_timeout, proxy_idle_timeout, proxy_stream, proxy_preserve_host)
     if any(value is not None for value in tuning):
         raise ConfigError("PROXY_MISSING", "there is no proxy to tune", "name the server behind with --proxy URL")
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
+    if reload and options.program is not None:
+        from pathlib import Path
+
+        from velocity.server import development
+        from velocity.telemetry import logs
+
+        logs.configure(runtime.log_format, runtime.verbosity)
+        os.environ.pop("VELOCITY_RELOAD", None)
+        arguments = [word for word in context.obj if word != "--reload"]
+        return development.run(arguments, (Path(options.program.app_dir),))
     prepared = launch.prepare(options, runtime)
-    warm.remember(context.obj, prepared)
+    if not prepared.programs:  # what an application is made of, nobody knows
+        warm.remember(context.obj, prepared)
     return launch.run(prepared, style.note)
+
+
+def _listen(listen: list[str] | None, host: str | None, port: str | None) -> list[str] | None:
+    """Where to listen, in one piece or two.
+
+    Raises:
+        ConfigError: both.
+    """
+    from velocity.errors import ConfigError
+
+    if host is None and port is None:
+        return listen
+    if listen:
+        raise ConfigError("OPTION_INVALID", "--listen and --host or --port exclude each other", "leave out one of them")
+    address = host or "0.0.0.0"  # noqa: S104 - as --listen has it
+    return [f"[{address}]:{port or 4433}" if ":" in address and address[0] != "[" else f"{address}:{port or 4433}"]
 
 
 def _serve_configured(context: typer.Context, config: str | None, edge_config: str | None) -> int:

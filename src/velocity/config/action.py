@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from velocity.config.middleware import Middleware, RateLimitRule, WafRules
+from velocity.config.program import Interface, Lifespan, parse_target
 from velocity.config.proxying import UpstreamOptions
 from velocity.config.section import (
     ONE_OR_MORE,
     Bytes,
+    Count,
+    Duration,
     FieldValue,
     FileName,
     Hosts,
@@ -29,6 +32,7 @@ from velocity.config.section import (
     Strings,
 )
 from velocity.config.values import BadValueError, closest
+from velocity.errors import ConfigError
 
 __all__ = [
     "KINDS",
@@ -38,6 +42,7 @@ __all__ = [
     "JsonRoute",
     "Policies",
     "ProxyRoute",
+    "PythonRoute",
     "RedirectRoute",
     "Route",
     "RouteBase",
@@ -128,6 +133,13 @@ class FilesRoute(RouteBase):
     hot_cache: Bytes = 64 << 20
 
 
+def _target(value: str) -> str:
+    try:
+        return parse_target(value)
+    except ConfigError as error:
+        raise BadValueError(error.message, error.hint) from None
+
+
 class RedirectRoute(RouteBase):
     """Another address."""
 
@@ -137,13 +149,32 @@ class RedirectRoute(RouteBase):
     status: Literal[301, 302, 303, 307, 308] = 308
 
 
+class PythonRoute(RouteBase):
+    """An application of this process."""
+
+    kind: Literal["python"]
+    app: Annotated[str, AfterValidator(_target)]
+    """`module:attribute`."""
+    factory: bool = False
+    """Whether the attribute makes the application when it is called."""
+    app_dir: FileName | None = None
+    """Where modules are looked for first; the folder of this file when None."""
+    root_path: bool | PathText = False
+    """`true` for the path of the route, or what of a path says which application it is for."""
+    lifespan: Lifespan = "auto"
+    interface: Interface = "auto"
+    limit_concurrency: Count | None = None
+    timeout: Duration | None = None
+    """For the head of an answer."""
+
+
 class ProxyRoute(RouteBase, UpstreamOptions):
     """Another server."""
 
     kind: Literal["proxy"]
 
 
-KINDS = ("json", "text", "static", "template", "static_file", "files", "redirect", "proxy")
+KINDS = ("json", "text", "static", "template", "static_file", "files", "redirect", "proxy", "python")
 
 SHORT = {
     "json": ("json", "body"),
@@ -154,6 +185,7 @@ SHORT = {
     "redirect": ("redirect", "to"),
     "proxy": ("proxy", "upstream"),
     "upstream": ("proxy", "upstream"),
+    "app": ("python", "app"),
 }
 """By key: the kind of route it stands for, and the key of that kind which has its value."""
 
@@ -212,7 +244,15 @@ def _from_match(value: dict[str, Any]) -> dict[str, Any]:
 
 Route = Annotated[
     Annotated[
-        JsonRoute | TextRoute | StaticRoute | TemplateRoute | StaticFileRoute | FilesRoute | RedirectRoute | ProxyRoute,
+        JsonRoute
+        | TextRoute
+        | StaticRoute
+        | TemplateRoute
+        | StaticFileRoute
+        | FilesRoute
+        | RedirectRoute
+        | ProxyRoute
+        | PythonRoute,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_one_form),

@@ -14,6 +14,7 @@ from velocity.config.plan import (
     Match,
     Plan,
     Profiles,
+    Python,
     Route,
     Site,
     Tls,
@@ -27,7 +28,7 @@ __all__ = ["compile_plan"]
 
 
 def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
-    """The Plan for one folder as a site, on every listener, for every host."""
+    """The Plan for one folder or application as a site, on every listener, for every host."""
     files = Files(
         root=options.root.absolute(),
         listings=options.listings,
@@ -35,6 +36,15 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
         dotfiles=options.dotfiles,
         compress=options.compress,
     )
+    handler: Files | Python = files
+    program = options.program
+    if program is not None:
+        handler = Python(
+            app=program.name,
+            root_path=options.root_path,
+            files=files if options.has_files else None,
+            limit_concurrency=options.limit_concurrency,
+        )
     return Plan(
         listeners=tuple(Listener(address=address, alpn=options.alpn) for address in options.listen),
         tls=Tls(
@@ -44,7 +54,7 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
             fallback=Fallback(alpn=options.fallback_alpn, host=options.fallback_host, port=options.fallback_port),
         ),
         limits=Limits(max_sessions=options.max_sessions, max_datagram_size=options.max_datagram_size),
-        sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=files),)),),
+        sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=handler),)),),
         log=Log(access=options.access_log),
         workers=options.workers,
     )

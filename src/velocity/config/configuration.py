@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from velocity.config.action import Route
     from velocity.config.problems import KeyPath
+    from velocity.config.program import Program
     from velocity.config.source import Given
 
 __all__ = ["PLACES", "Configuration", "discover", "open_configuration", "without_collection"]
@@ -79,6 +80,11 @@ class Configuration:
         said = self.simple.server.tls.domains
         hosts = (host for site in self.routing.sites for host in site.hosts)
         return said or tuple(dict.fromkeys(hosts))[:_MAX_NAMES]
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Every application that a route names."""
+        return self.routing.programs
 
     @property
     def root(self) -> Path | None:

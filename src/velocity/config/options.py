@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from velocity.config.plan import Alpn, Profile
+from velocity.config.program import Interface, Lifespan, Program, parse_target
 from velocity.config.values import (
     DEFAULT_ALPN,
     DEFAULT_LISTEN,
@@ -79,7 +80,27 @@ def _cache_control(value: str | None) -> str | None:
     return value
 
 
+def _root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if path and not (path.startswith("/") and path.isascii() and path.isprintable() and not set("?#% ") & set(path)):
+        raise BadValueError(f"{value!r} is no path", "for example: /api")
+    return path
+
+
 _File = Annotated[Path, BeforeValidator(_path)]
+
+OF_APPLICATIONS = (
+    "factory",
+    "app_dir",
+    "root_path",
+    "lifespan",
+    "interface",
+    "env_file",
+    "limit_concurrency",
+    "limit_max_requests",
+    "reload",
+)
+"""Options that say something of an application only."""
 
 
 class ServeOptions(BaseModel):
@@ -114,6 +135,36 @@ class ServeOptions(BaseModel):
     compress: bool = True
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     access_log: bool = True
+    app: str | None = None
+    factory: bool = False
+    app_dir: _File = Path()
+    root_path: Annotated[str, AfterValidator(_root_path)] = ""
+    lifespan: Lifespan = "auto"
+    interface: Interface = "auto"
+    env_file: _File | None = None
+    limit_concurrency: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    limit_max_requests: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    reload: bool = False
+
+    @property
+    def has_files(self) -> bool:
+        """Whether a folder is served: the current one only where nothing else is."""
+        return self.app is None or "root" in self.model_fields_set
+
+    @property
+    def program(self) -> Program | None:
+        """The application, if there is one."""
+        if self.app is None:
+            return None
+        return Program(
+            target=self.app,
+            factory=self.factory,
+            app_dir=str(self.app_dir.absolute()),
+            lifespan=self.lifespan,
+            interface=self.interface,
+            env_file=None if self.env_file is None else str(self.env_file.absolute()),
+            max_requests=self.limit_max_requests,
+        )
 
     @classmethod
     def check(cls, values: dict[str, Any]) -> ServeOptions:
@@ -128,7 +179,20 @@ class ServeOptions(BaseModel):
             raise _explain(error) from None
         options._check_certificate()
         options._check_policy()
+        options._check_application()
         return options
+
+    def _check_application(self) -> None:
+        if self.app is not None:
+            parse_target(self.app)
+            return
+        for name in OF_APPLICATIONS:
+            if name in self.model_fields_set:
+                raise ConfigError(
+                    "APPLICATION_MISSING",
+                    f"--{name.replace('_', '-')} is for an application, and there is none",
+                    "name it: velocity serve MODULE:ATTRIBUTE",
+                )
 
     def _check_policy(self) -> None:
         if self.profile not in self.permit:

@@ -42,6 +42,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "Proxy",
+    "Python",
     "RateKey",
     "RateLimit",
     "Redirect",
@@ -335,7 +336,25 @@ class Proxy(_Part):
     cache: Cache | None = None
 
 
-Handler: TypeAlias = Annotated[Files | File | Respond | Json | Template | Redirect | Proxy, Field(discriminator="kind")]
+class Python(_Part):
+    """Handler: an application of the server's process."""
+
+    kind: Literal["python"] = "python"
+    app: str
+    """`module:attribute`, followed by `()` where that makes the application."""
+    root_path: str = ""
+    """What of the path says which application it is for, without a slash at its end."""
+    files: Files | None = None
+    """Asked first; what is not there is for the application."""
+    limit_concurrency: int | None = None
+    """Requests at once; more get 503."""
+    timeout_ms: int | None = None
+    """For the head of an answer."""
+
+
+Handler: TypeAlias = Annotated[
+    Files | File | Respond | Json | Template | Redirect | Proxy | Python, Field(discriminator="kind")
+]
 
 
 class RateKey(_Part):

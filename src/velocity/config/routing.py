@@ -22,6 +22,7 @@ from velocity.config.plan import (
     Match,
     Profiles,
     Proxy,
+    Python,
     Redirect,
     Respond,
     Route,
@@ -29,6 +30,7 @@ from velocity.config.plan import (
     Template,
 )
 from velocity.config.problems import InvalidConfigError, KeyPath, Place, Problem, dotted
+from velocity.config.program import Program
 from velocity.config.proxying import plan_proxy
 from velocity.config.quantities import pattern_key
 
@@ -57,6 +59,7 @@ class Routing(NamedTuple):
     sites: tuple[Site, ...]
     filters: FilterTable
     warnings: tuple[Problem, ...]
+    programs: tuple[Program, ...]
 
 
 class _Entry(NamedTuple):
@@ -106,6 +109,7 @@ class _Compiler:
         self._named: dict[str, list[Applied]] = {}
         self._own: dict[KeyPath, tuple[list[Applied], bool]] = {}
         self._built: dict[tuple[str, int | None], Route] = {}
+        self._programs: dict[str, Program] = {}
 
     def compile(self) -> Routing:
         self._compile_server_filters()
@@ -177,7 +181,7 @@ class _Compiler:
             unique = list(dict.fromkeys(self._problems))
             raise InvalidConfigError(unique[:200])
         joined = with_logins(_joined(sites), self._table.filters)
-        return Routing(joined, self._table, tuple(dict.fromkeys(self._warnings)))
+        return Routing(joined, self._table, tuple(dict.fromkeys(self._warnings)), tuple(self._programs.values()))
 
     # --- what holds for the whole server ---
 
@@ -276,7 +280,7 @@ class _Compiler:
         outer: tuple[tuple[actions.Policies, KeyPath], ...] = (),
     ) -> _Entry:
         kind, path = route.path
-        spans = route.kind in ("proxy", "files")
+        spans = route.kind in ("proxy", "files", "python")
         match = _match(kind or ("prefix" if spans else "exact"), _trimmed(path) if spans else path)
         handler: Handler
         extra: tuple[Applied, ...] = ()
@@ -306,6 +310,15 @@ class _Compiler:
             )
         elif isinstance(route, actions.RedirectRoute):
             handler = Redirect(location=route.to, status=route.status)
+        elif isinstance(route, actions.PythonRoute):
+            program = program_of(route, tree.folder(at))
+            self._programs[program.name] = program
+            handler = Python(
+                app=program.name,
+                root_path=_stripped(route.root_path, match.value if match.kind == "prefix" else "/"),
+                limit_concurrency=route.limit_concurrency,
+                timeout_ms=route.timeout or None,
+            )
         else:
             handler = _upstream(route, match, tree.folder(at))
             extra = (*self._table.header_rules(route.headers.request, "request"),
@@ -506,6 +519,17 @@ def _stripped(wanted: bool | str, path: str) -> str:
     if isinstance(wanted, str):
         return _trimmed(wanted).removesuffix("/")
     return path if wanted and path != "/" else ""
+
+
+def program_of(route: actions.PythonRoute, folder: Path) -> Program:
+    """The application of a route. Routes with the same one share it."""
+    return Program(
+        target=route.app,
+        factory=route.factory,
+        app_dir=str((folder / (route.app_dir or ".")).absolute()),
+        lifespan=route.lifespan,
+        interface=route.interface,
+    )
 
 
 def _upstream(options: UpstreamOptions, match: Match, folder: Path) -> Proxy:

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.errors import ConfigError, VelocityError
-from velocity.server.launch import Launch, Runtime, announce, find_certificate
+from velocity.server.launch import Launch, Runtime, announce, find_certificate, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,7 @@ def _prepare(request: Request) -> Prepared:
         alpn=plan.listeners[0].alpn,
         profile=plan.tls.profiles.default,
         root=_what(request),
+        programs=configuration.programs,
         runtime=_runtime(request.runtime, configuration),
     )
     return Prepared(launch, configuration, plan)
@@ -125,7 +126,7 @@ def run(request: Request, say: Callable[[str], None]) -> int:
     with without_collection():
         prepared = prepare(request)
         gc.freeze()  # what there is now stays: no collection has to look at it
-    from velocity.server import judge, supervisor
+    from velocity.server import judge
     from velocity.server.reload import Reloader, warn
     from velocity.telemetry import logs
 
@@ -134,9 +135,7 @@ def run(request: Request, say: Callable[[str], None]) -> int:
     warn(prepared.configuration)
     reloader = Reloader(request, prepared)
     try:
-        return supervisor.serve(
-            launch.plan, launch.runtime.grace, lambda addresses: announce(launch, addresses, say), reloader
-        )
+        return supervise(launch, lambda addresses: announce(launch, addresses, say), reloader)
     except VelocityError as error:
         raise judge.located(prepared.configuration, error) from None
 

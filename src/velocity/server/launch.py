@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from velocity.config.options import ServeOptions
     from velocity.config.plan import Certificate
+    from velocity.config.program import Program
+    from velocity.server.reload import Reloader
 
 __all__ = ["Launch", "Runtime", "announce", "prepare", "run"]
 
@@ -62,6 +64,8 @@ class Launch(NamedTuple):
     alpn: tuple[str, ...]
     profile: str
     root: str
+    programs: tuple[Program, ...]
+    """Applications of the Plan."""
     runtime: Runtime
 
 
@@ -96,9 +100,16 @@ def prepare(options: ServeOptions, runtime: Runtime) -> Launch:
         domains=options.domain,
         alpn=options.alpn,
         profile=options.profile,
-        root=str(root),
+        root=_what(options, root),
+        programs=() if options.program is None else (options.program,),
         runtime=runtime,
     )
+
+
+def _what(options: ServeOptions, root: Path) -> str:
+    """What is served, in a few words."""
+    words = ([] if options.app is None else [options.app]) + ([str(root)] if options.has_files else [])
+    return " and ".join(words)
 
 
 def find_certificate(chain_file: Path, key_file: Path) -> Certificate:
@@ -141,12 +152,23 @@ def run(launch: Launch, say: Callable[[str], None]) -> int:
 
     Raises:
         StartError: the server could not start; nothing is left behind.
+        ApplicationError: so could an application.
     """
-    from velocity.server import supervisor
     from velocity.telemetry import logs
 
     logs.configure(launch.runtime.log_format, launch.runtime.verbosity)
-    return supervisor.serve(launch.plan, launch.runtime.grace, lambda addresses: announce(launch, addresses, say))
+    return supervise(launch, lambda addresses: announce(launch, addresses, say))
+
+
+def supervise(launch: Launch, on_start: Callable[[list[str]], None], reloader: Reloader | None = None) -> int:
+    """Serve in the way that the Plan asks for: where there are applications, their event loop has the main thread."""
+    if launch.programs:
+        from velocity.server import hosting
+
+        return hosting.serve(launch.plan, launch.programs, launch.runtime.grace, on_start, reloader)
+    from velocity.server import supervisor
+
+    return supervisor.serve(launch.plan, launch.runtime.grace, on_start, reloader)
 
 
 def announce(launch: Launch, addresses: list[str], say: Callable[[str], None]) -> None:

@@ -38,6 +38,7 @@ def launch(tmp_path: Path) -> Launch:
         alpn=("h3",),
         profile="balanced",
         root=str(tmp_path),
+        programs=(),
         runtime=Runtime("json", 1, 2.5),
     )
 

@@ -16,7 +16,7 @@ pub struct EarlyHints(HeaderMap);
 pub struct Interim(Arc<Mutex<Option<HeaderMap>>>);
 
 impl Interim {
-    fn put(&self, fields: HeaderMap) {
+    pub fn put(&self, fields: HeaderMap) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
     }
 

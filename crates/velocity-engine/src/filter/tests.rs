@@ -4,9 +4,12 @@ use std::time::Instant;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderValue, StatusCode};
 
+use velocity_tls::Facts;
+
 use super::*;
 use crate::metrics::Metrics;
 use crate::router::Params;
+use crate::session::Peer;
 
 /// Something with a request of 192.0.2.1 for `host.example`.
 pub async fn with_call<T>(parts: &Parts, act: impl AsyncFnOnce(Call<'_>) -> T) -> T {
@@ -34,9 +37,12 @@ pub async fn with_setting<T>(act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
 async fn setting<T>(templates: &Templates, params: &[(&str, &str)], act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
     let pairs = params.iter().map(|(name, value)| (Arc::from(*name), value.to_string()));
     let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
+    let peer = Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default(), None));
     act(Setting {
         host: "host.example",
         authority: "host.example",
+        peer: &peer,
+        local: ([127, 0, 0, 1], 443).into(),
         remote: std::net::Ipv4Addr::LOCALHOST.into(),
         client: "192.0.2.1".parse().unwrap(),
         identity: "",

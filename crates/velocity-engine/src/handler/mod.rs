@@ -1,4 +1,4 @@
-//! Who answers: files, fixed answers, JSON, templates, redirects, other servers.
+//! Who answers: files, fixed answers, JSON, templates, redirects, other servers, applications.
 
 mod error_page;
 mod fixed;
@@ -12,7 +12,7 @@ mod variables;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::error_page::ErrorPages;
 use self::fixed::Fixed;
@@ -22,6 +22,7 @@ use self::template::Page;
 pub use self::templates::Templates;
 pub use self::text::Text;
 pub use self::variables::{query, variables};
+use crate::app::{self, App, Applications};
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -37,6 +38,7 @@ pub enum Handler {
     Redirect(Redirect),
     Proxy(Arc<Proxy>),
     Cached(Box<Cached>),
+    App(App),
 }
 
 /// How a handler answers without waiting for anything.
@@ -54,6 +56,7 @@ impl Handler {
         place: &str,
         templates: &mut Templates,
         proxies: &mut proxy::Known,
+        applications: &Applications,
     ) -> Result<Self> {
         Ok(match plan {
             plan::Handler::Files(files) => Handler::Files(Files::new(files)?),
@@ -73,6 +76,7 @@ impl Handler {
                 None => Handler::Proxy(proxies.proxy(plan)?),
                 Some(cache) => Handler::Cached(Box::new(proxies.cached(plan, cache, place)?)),
             },
+            plan::Handler::Python(python) => Handler::App(App::new(python, applications)?),
         })
     }
 
@@ -83,6 +87,7 @@ impl Handler {
             Handler::Fixed(fixed) => Some(Prompt::Prepared(fixed.answer().clone())),
             Handler::Page(page) if page.wants_form() => None,
             Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => Some(Prompt::Render),
+            Handler::App(app) => app.files()?.ready(call.parts).map(Prompt::Prepared),
             Handler::Proxy(_) | Handler::Cached(_) => None,
         }
     }
@@ -94,14 +99,14 @@ impl Handler {
             Handler::Json(json) => json.respond(call),
             Handler::Page(page) => page.respond(call, &[]),
             Handler::Redirect(redirect) => redirect.respond(call),
-            Handler::Files(_) | Handler::Proxy(_) | Handler::Cached(_) => {
+            Handler::Files(_) | Handler::Proxy(_) | Handler::Cached(_) | Handler::App(_) => {
                 crate::service::plain(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be answered at once\n")
             }
         }
     }
 
-    /// Answer a request.
-    pub async fn respond(&self, call: &Call<'_>, body: Body) -> Response {
+    /// Answer a request. `fields` are for an application to keep.
+    pub async fn respond(&self, call: &Call<'_>, fields: HeaderMap, body: Body) -> Response {
         match self {
             Handler::Files(files) => files.respond(call.parts).await,
             Handler::Page(page) if page.wants_form() => match form::read(call.parts, body).await {
@@ -110,7 +115,24 @@ impl Handler {
             },
             Handler::Proxy(proxy) => proxy.respond(call, body).await,
             Handler::Cached(cached) => Box::pin(cached.respond(call, body)).await,
+            Handler::App(app) => {
+                if let Some(files) = app.files().filter(|_| app::asks_for_files(&call.parts.method)) {
+                    let response = files.respond(call.parts).await;
+                    if !app::is_missing(&response) {
+                        return response;
+                    }
+                }
+                app.respond(call, fields, body).await
+            }
             Handler::Fixed(_) | Handler::Json(_) | Handler::Page(_) | Handler::Redirect(_) => self.render(call),
+        }
+    }
+
+    /// The application, where it is one and nobody is asked before.
+    pub fn application(&self) -> Option<&App> {
+        match self {
+            Handler::App(app) if app.files().is_none() => Some(app),
+            _ => None,
         }
     }
 
@@ -118,12 +140,17 @@ impl Handler {
     pub fn reads_body(&self) -> bool {
         match self {
             Handler::Page(page) => page.wants_form(),
-            Handler::Proxy(_) | Handler::Cached(_) => true,
+            Handler::Proxy(_) | Handler::Cached(_) | Handler::App(_) => true,
             _ => false,
         }
     }
 
-    /// Whether answers come from elsewhere, with a Date and a Server of their own.
+    /// Whether answers may come with a Date and a Server of their own.
+    pub fn is_origin(&self) -> bool {
+        matches!(self, Handler::Proxy(_) | Handler::Cached(_) | Handler::App(_))
+    }
+
+    /// Whether answers come from elsewhere.
     pub fn is_proxy(&self) -> bool {
         matches!(self, Handler::Proxy(_) | Handler::Cached(_))
     }

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::LOCATION;
 
 use super::*;
+use crate::app::Applications;
 use crate::filter::tests::with_templates;
 use crate::plan::{ErrorPage, Handler as Plan};
 use crate::proxy::Known;
@@ -22,9 +23,16 @@ fn request(target: &str) -> http::request::Parts {
 }
 
 async fn answer(plan: Plan, templates: &mut Templates, target: &str) -> (StatusCode, HeaderMap, String) {
-    let handler = Handler::new(&plan, "edge.routes[0]", templates, &mut Known::default()).unwrap();
+    let handler = Handler::new(
+        &plan,
+        "edge.routes[0]",
+        templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .unwrap();
     let response = with_templates(&request(target), templates, async |call| {
-        handler.respond(&call, Body::Empty).await
+        handler.respond(&call, HeaderMap::new(), Body::Empty).await
     })
     .await;
     let (head, body) = response.into_parts();
@@ -109,14 +117,26 @@ fn broken_templates_are_told_with_their_place() {
 
     let mut templates = Templates::load(None).unwrap();
     let broken = json(serde_json::json!({"a": [0, "{% if %}"]}));
-    let error = Handler::new(&broken, "edge.routes[2]", &mut templates, &mut Known::default())
-        .err()
-        .unwrap();
+    let error = Handler::new(
+        &broken,
+        "edge.routes[2]",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.code, "TEMPLATE_INVALID");
     assert!(error.message.starts_with("edge.routes[2].a[1]:1: "), "{error}");
-    let error = Handler::new(&page("x.html"), "edge.routes[2]", &mut templates, &mut Known::default())
-        .err()
-        .unwrap();
+    let error = Handler::new(
+        &page("x.html"),
+        "edge.routes[2]",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.code, "TEMPLATE_MISSING");
 }
 
@@ -200,6 +220,7 @@ async fn error_pages_take_the_place_of_answers_without_a_body() {
             "x",
             &mut Templates::load(None).unwrap(),
             &mut Known::default(),
+            &Applications::any(),
         )
         .unwrap();
         let Handler::Fixed(fixed) = handler else {
@@ -221,4 +242,23 @@ async fn error_pages_take_the_place_of_answers_without_a_body() {
     }])
     .err();
     assert_eq!(error.map(|e| e.code), Some("ERROR_PAGE_UNREADABLE"));
+}
+
+/// What is moved about for every request.
+#[tokio::test]
+async fn futures_are_small() {
+    let mut templates = Templates::load(None).unwrap();
+    let handler = Handler::new(
+        &json(serde_json::Value::Null),
+        "x",
+        &mut templates,
+        &mut Known::default(),
+        &Applications::any(),
+    )
+    .unwrap();
+    with_templates(&request("/"), &templates, async |call| {
+        let size = std::mem::size_of_val(&handler.respond(&call, HeaderMap::new(), Body::Empty));
+        assert!(size <= 1536, "{size}");
+    })
+    .await;
 }

@@ -70,6 +70,7 @@ pub enum Handler {
     Template(Template),
     Redirect(Redirect),
     Proxy(Box<Proxy>),
+    Python(Box<Python>),
 }
 
 /// A folder.
@@ -139,6 +140,29 @@ pub struct Redirect {
     /// A template.
     pub location: String,
     pub status: u16,
+}
+
+/// An application of this process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Python {
+    /// As it was named when it was loaded, `module:attribute`.
+    pub app: String,
+    /// What of the path says which application it is for, without a slash at its end.
+    pub root_path: String,
+    /// Asked first; what is not there is for the application.
+    pub files: Option<FilesFirst>,
+    /// Requests at once; more get 503.
+    pub limit_concurrency: Option<usize>,
+    /// For the head of an answer.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A folder, as a part of another handler.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FilesFirst {
+    Files(Files),
 }
 
 /// Other servers.

@@ -83,6 +83,10 @@ pub struct Proxied {
 pub struct Switched(Arc<std::sync::Mutex<Option<(BoxDuplex, bytes::Bytes)>>>);
 
 impl Switched {
+    pub fn new(stream: BoxDuplex, received: bytes::Bytes) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(Some((stream, received)))))
+    }
+
     /// The stream, for the first who asks.
     pub fn take(&self) -> Option<(BoxDuplex, bytes::Bytes)> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use velocity_tls::Facts;
 
+use crate::app::Applications;
 use crate::plan::Plan;
 use crate::service::Service;
 use crate::session::Peer;
@@ -68,9 +69,12 @@ impl Site {
 
     pub fn service(&self) -> Arc<Service> {
         Arc::new(Service {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(&self.plan, None).unwrap())),
+            snapshot: Arc::new(ArcSwap::from_pointee(
+                Snapshot::new(&self.plan, None, &Applications::any()).unwrap(),
+            )),
             metrics: Arc::default(),
             listener: 0,
+            local: ([127, 0, 0, 1], 443).into(),
             alt_svc: None,
         })
     }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::super::testing::{Site, connector};
 use super::*;
-use crate::Engine;
+use crate::{Applications, Engine};
 
 const LENGTH: usize = 3 << 20;
 
@@ -33,7 +33,7 @@ fn get() -> http::Request<Empty<Bytes>> {
 async fn answers_are_whole_side_by_side() {
     let content: Vec<u8> = (0..LENGTH).map(|n| (n / 5) as u8).collect();
     let site = Site::new("large.bin", &content);
-    let engine = Engine::start(site.plan.clone()).unwrap();
+    let engine = Engine::start(site.plan.clone(), Applications::any()).unwrap();
     let requests = connect(&engine).await;
     let answers = (0..6).map(|_| {
         let mut requests = requests.clone();
@@ -57,7 +57,7 @@ async fn answers_are_whole_side_by_side() {
 async fn a_slow_reader_gets_everything_and_the_others_do_not_wait() {
     let content: Vec<u8> = (0..LENGTH).map(|n| (n / 3) as u8).collect();
     let site = Site::new("large.bin", &content);
-    let engine = Engine::start(site.plan.clone()).unwrap();
+    let engine = Engine::start(site.plan.clone(), Applications::any()).unwrap();
     let mut slow = connect(&engine).await.send_request(get()).await.unwrap().into_body();
     let mut received = Vec::new();
     for _ in 0..3 {

@@ -1,0 +1,250 @@
+//! Applications: programs that answer requests within this process, in threads of their own.
+//!
+//! The engine knows nothing of what they are written in. It hands each request over as an [`Exchange`], through which
+//! the application reads the body and answers, at its own pace; neither ever waits for the other's thread.
+//!
+//! handler → [`Application::begin`] → … → [`Exchange::start`] → [`mailbox`] → handler
+
+mod answer;
+pub mod channel;
+mod exchange;
+pub mod mailbox;
+pub mod websocket;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use tokio::sync::watch;
+
+use self::answer::{Answer, Request};
+pub use self::exchange::{Exchange, Head, Socket, Start};
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::filter::Interim;
+use crate::http::{Body, Response};
+use crate::plan;
+use crate::service::plain;
+
+/// A program that answers requests. Called from engine threads; nothing here may wait.
+pub trait Application: Send + Sync {
+    /// Answer a request. `false` where it has more to do than it can.
+    fn begin(&self, exchange: Arc<Exchange>) -> bool;
+
+    /// The engine's thread has nothing more to do for now: whatever was begun should be looked at.
+    fn flush(&self);
+}
+
+/// The applications of a process, by name.
+#[derive(Clone)]
+pub struct Applications {
+    known: Arc<HashMap<String, Arc<dyn Application>>>,
+    draining: Arc<watch::Sender<bool>>,
+    /// Whether one that is not known is an error.
+    strict: bool,
+}
+
+impl Applications {
+    pub fn new(known: HashMap<String, Arc<dyn Application>>) -> Self {
+        Self {
+            known: Arc::new(known),
+            draining: Arc::new(watch::Sender::new(false)),
+            strict: true,
+        }
+    }
+
+    /// For looking at a Plan, without answering anything.
+    pub fn any() -> Self {
+        Self {
+            strict: false,
+            ..Self::new(HashMap::new())
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// See [`Application::flush`].
+    pub fn flush(&self) {
+        self.known.values().for_each(|application| application.flush());
+    }
+
+    /// WebSockets are to end.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// # Errors
+    ///
+    /// `APPLICATION_UNKNOWN`.
+    fn get(&self, name: &str) -> Result<Arc<dyn Application>> {
+        match self.known.get(name) {
+            Some(application) => Ok(application.clone()),
+            None if !self.strict => Ok(Arc::new(Nobody)),
+            None => Err(
+                Error::config("APPLICATION_UNKNOWN", format!("the application {name} is not running"))
+                    .detail("text", name)
+                    .hint("applications are loaded when the server starts: restart it"),
+            ),
+        }
+    }
+}
+
+/// Answers nothing.
+struct Nobody;
+
+impl Application for Nobody {
+    fn begin(&self, _: Arc<Exchange>) -> bool {
+        false
+    }
+
+    fn flush(&self) {}
+}
+
+/// A route's application.
+pub struct App {
+    application: Arc<dyn Application>,
+    draining: Arc<watch::Sender<bool>>,
+    /// Asked first.
+    files: Option<Files>,
+    root_path: Arc<str>,
+    timeout: Option<Duration>,
+    limit: usize,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl App {
+    pub fn new(plan: &plan::Python, applications: &Applications) -> Result<Self> {
+        Ok(Self {
+            application: applications.get(&plan.app)?,
+            draining: applications.draining.clone(),
+            files: match &plan.files {
+                Some(plan::FilesFirst::Files(files)) => Some(Files::new(files)?),
+                None => None,
+            },
+            root_path: plan.root_path.as_str().into(),
+            timeout: plan.timeout_ms.map(Duration::from_millis),
+            limit: plan.limit_concurrency.unwrap_or(usize::MAX),
+            in_flight: Arc::default(),
+        })
+    }
+
+    /// The files that are asked before the application.
+    pub fn files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
+    /// Answer a request. `fields` are those of its head, which the application gets for its own.
+    pub async fn respond(&self, call: &Call<'_>, fields: HeaderMap, body: Body) -> Response {
+        let busy = || plain(StatusCode::SERVICE_UNAVAILABLE, "the application has too much to do\n");
+        let websocket = match websocket::asked(call, &fields) {
+            Ok(websocket) => websocket,
+            Err(refusal) => return *refusal,
+        };
+        let key = fields.get(SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return busy();
+        }
+        // The body of an extended CONNECT is what the client says in the WebSocket.
+        let (spoken, body) = match websocket {
+            true => (body, Body::Empty),
+            false => (Body::Empty, body),
+        };
+        let interim = call.parts.extensions.get::<Interim>();
+        let head = self.head(call, fields, !body.is_empty(), interim.is_some());
+        let exchange = Arc::new(Exchange::new(head, websocket));
+        let mut request = Request::new(exchange.clone(), body, self.in_flight.clone());
+        if !self.application.begin(exchange) {
+            return busy();
+        }
+        let start = std::future::poll_fn(|cx| {
+            request.pump(cx);
+            request.exchange.poll_start(cx, |fields| {
+                if let Some(interim) = interim {
+                    interim.put(fields);
+                }
+            })
+        });
+        let start = match self.timeout {
+            None => start.await,
+            Some(limit) => match tokio::time::timeout(limit, start).await {
+                Ok(start) => start,
+                Err(_elapsed) => {
+                    request.exchange.cancel();
+                    return plain(StatusCode::GATEWAY_TIMEOUT, "the application did not answer in time\n");
+                }
+            },
+        };
+        let mut response = match start {
+            Start::Whole(response) => response,
+            Start::Stream(head) => head.map(|()| Body::stream(Answer(request))),
+            Start::Accept(fields) => {
+                let draining = self.draining.subscribe();
+                return websocket::open(call, key, fields, request, spoken, draining);
+            }
+        };
+        clean(&mut response, call.parts.version);
+        response
+    }
+
+    fn head(&self, call: &Call<'_>, headers: HeaderMap, has_body: bool, hints: bool) -> Head {
+        let peer = call.peer.clone();
+        let version = call.parts.version;
+        let mut expected = headers.get_all(TE).iter();
+        let trailers = expected.any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+        Head {
+            method: call.parts.method.clone(),
+            uri: call.parts.uri.clone(),
+            version,
+            headers,
+            client: match call.client == peer.remote.ip() {
+                true => peer.remote,
+                false => SocketAddr::new(call.client, 0),
+            },
+            peer,
+            local: call.local,
+            root_path: self.root_path.clone(),
+            has_body,
+            hints,
+            trailers: trailers || version >= Version::HTTP_2,
+            expires: self.timeout.is_some(),
+        }
+    }
+}
+
+/// Whether what is not there is for somebody else to answer.
+pub fn is_missing(response: &Response) -> bool {
+    matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
+}
+
+/// Whether files can answer this at all.
+pub fn asks_for_files(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Take away what is the connection's (RFC 9110 section 7.6.1), and no application's.
+fn clean(response: &mut Response, version: Version) {
+    let fields = response.headers_mut();
+    fields.remove(TRANSFER_ENCODING);
+    fields.remove(UPGRADE);
+    fields.remove(KEEP_ALIVE);
+    if version >= Version::HTTP_2 {
+        fields.remove(CONNECTION);
+    }
+    // Two lengths would be two answers.
+    if fields.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        fields.remove(CONTENT_LENGTH);
+    }
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+#[cfg(test)]
+mod tests;

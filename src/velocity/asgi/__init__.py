@@ -1,0 +1,1 @@
+"""Python applications in this process: import string, interface, lifespan, the bridge to the core."""

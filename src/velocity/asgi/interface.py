@@ -1,0 +1,51 @@
+"""What an application speaks: ASGI, or WSGI (PEP 3333) in a pool of threads."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from velocity.errors import ApplicationError
+
+if TYPE_CHECKING:
+    from velocity.config.program import Interface
+
+__all__ = ["adapt", "speaks_wsgi"]
+
+_WSGI_THREADS = 10
+
+
+def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, bool]:
+    """An application as ASGI 3, and whether it may know what lifespan is.
+
+    Raises:
+        ApplicationError: it is neither.
+    """
+    if interface == "wsgi" or (interface == "auto" and speaks_wsgi(application)):
+        from a2wsgi import WSGIMiddleware
+
+        return WSGIMiddleware(application, workers=_WSGI_THREADS), False
+    if isinstance(application, type) and not _takes(application, 3):
+        raise ApplicationError(
+            "APPLICATION_INVALID",
+            f"{target} is a class, and no application",
+            "name an instance of it, or add --factory",
+        )
+    return application, True
+
+
+def speaks_wsgi(application: Any) -> bool:
+    """Whether it takes environ and start_response, as far as can be told without calling it."""
+    call = application if inspect.isroutine(application) else getattr(application, "__call__", application)  # noqa: B004
+    if inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call):
+        return False
+    return _takes(application, 2) and not _takes(application, 3)
+
+
+def _takes(application: Any, count: int) -> bool:
+    try:
+        signature = inspect.signature(application)
+        signature.bind(*cast("list[None]", [None] * count))
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""Running the engine together with applications: their event loop has the main thread, and the signals.
+
+The engine's threads are started while SIGTERM and SIGINT are blocked, so that these come to the main thread alone,
+where the first drains and the second ends at once. Whatever an application starts inherits no blocked signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from velocity import _core
+from velocity.asgi.bridge import Bridge
+from velocity.asgi.interface import adapt
+from velocity.asgi.lifespan import Lifespan
+from velocity.asgi.loading import load
+from velocity.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from velocity.config.program import Program
+    from velocity.server.reload import Reloader
+
+__all__ = ["serve"]
+
+_STOP = {signal.SIGTERM, signal.SIGINT}
+_TURN = 0.05
+"""Seconds between looks at a draining engine."""
+
+
+def serve(
+    plan: str,
+    programs: tuple[Program, ...],
+    grace: float | None,
+    on_start: Callable[[list[str]], None],
+    reloader: Reloader | None = None,
+) -> int:
+    """Serve a Plan and its applications until a signal says otherwise.
+
+    Args:
+        plan: canonical JSON.
+        programs: every application that it names.
+        grace: seconds that requests in flight may take after the first signal; None is for ever.
+        on_start: called with the bound addresses once the server accepts connections.
+        reloader: follows the configuration files, where there are any.
+
+    Returns:
+        The exit code: 0 after a graceful stop.
+
+    Raises:
+        ApplicationError: an application cannot be loaded, or does not start.
+        ConfigError: the Plan is not valid.
+        StartError: the server could not start.
+    """
+    applications = []
+    for program in programs:
+        application, has_lifespan = adapt(load(program), program.interface, program.target)
+        applications.append((program, application, has_lifespan))
+    hosting = _Hosting(plan, applications, grace, on_start, reloader)
+    # Before the runner, which would install a handler of its own.
+    handlers = {number: signal.signal(number, hosting.signalled) for number in hosting.awaited}
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(hosting.run())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        logs.flush()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Loops of uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class _Hosting:
+    def __init__(
+        self,
+        plan: str,
+        applications: list[tuple[Program, Any, bool]],
+        grace: float | None,
+        on_start: Callable[[list[str]], None],
+        reloader: Reloader | None,
+    ) -> None:
+        self.awaited = _STOP if reloader is None else _STOP | {signal.SIGHUP}
+        self._plan = plan
+        self._applications = applications
+        self._grace = grace
+        self._on_start = on_start
+        self._reloader = reloader
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopping = False
+        self._engine: _core.Engine | None = None
+
+    def signalled(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            if self._loop is not None and self._reloader is not None:
+                self._loop.call_soon_threadsafe(self._loop.run_in_executor, None, self._reloader.hangup)
+        elif not self._stopping:
+            self._stopping = True
+            if self._loop is None or self._stop is None:
+                raise KeyboardInterrupt
+            self._loop.call_soon_threadsafe(self._stop.set)
+        else:
+            self._abort(number)
+
+    def _abort(self, number: int) -> None:
+        """At once means at once: an application that blocks, or never returns, is not waited for."""
+        if self._engine is not None:
+            left = self._engine.counters()["requests_in_flight"]
+            logs.log("warn", "aborted", "a second signal: ending at once", requests=left)
+            self._engine.abort()
+        logs.flush()
+        os._exit(128 + number)
+
+    async def run(self) -> int:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        if self._stopping:
+            return 0
+        lifespans: list[Lifespan] = []
+        bridges: dict[str, Bridge] = {}
+        try:
+            for program, application, has_lifespan in self._applications:
+                lifespan = Lifespan(application, program.lifespan if has_lifespan else "off", program.target)
+                lifespans.append(lifespan)
+                await lifespan.startup()
+                bridges[program.name] = Bridge(
+                    application,
+                    program.target,
+                    state=lifespan.state if lifespan.supported else None,
+                    max_requests=program.max_requests,
+                    enough=self._enough,
+                )
+            self._serve(bridges)
+            await self._stop.wait()
+            await self._drain(bridges)
+        finally:
+            if self._reloader is not None:
+                self._reloader.stop()
+            if self._engine is not None:
+                self._engine.abort()
+            for bridge in bridges.values():
+                bridge.close()
+            for lifespan in reversed(lifespans):
+                await lifespan.shutdown()
+        return 0
+
+    def _serve(self, bridges: dict[str, Bridge]) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.awaited)
+        try:
+            self._engine = _core.Engine(self._plan, {name: bridge.core for name, bridge in bridges.items()})
+            if self._reloader is not None:
+                self._reloader.start(self._engine)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self.awaited)
+        self._on_start(self._engine.addresses)
+
+    def _enough(self) -> None:
+        logs.log("info", "max_requests", "the application has answered as many requests as it should: stopping")
+        signal.raise_signal(signal.SIGTERM)
+
+    async def _drain(self, bridges: dict[str, Bridge]) -> None:
+        assert self._engine is not None  # noqa: S101 - for the type checker
+        engine, grace = self._engine, self._grace
+        if self._reloader is not None:
+            self._reloader.stop()
+        engine.stop()
+        in_flight = engine.counters()["requests_in_flight"]
+        logs.log("info", "draining", "finishing what is in flight; a second signal ends at once", requests=in_flight)
+        deadline = None if grace is None else time.monotonic() + grace
+        while not engine.wait(0) or any(bridge.running for bridge in bridges.values()):
+            if deadline is not None and time.monotonic() >= deadline:
+                left = engine.counters()["requests_in_flight"]
+                logs.log("warn", "grace_over", "the grace period is over: ending what is left", requests=left)
+                engine.abort()
+                await self._cancel_rest()
+                return
+            await asyncio.sleep(_TURN)
+        logs.log("info", "stopped", "everything in flight was finished")
+
+    async def _cancel_rest(self) -> None:
+        """Tasks of requests that nobody waits for any more."""
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        running = [task for task in rest if task.get_name() != "lifespan"]
+        for task in running:
+            task.cancel()
+        if running:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(running, timeout=1)

@@ -1,0 +1,207 @@
+"""WebSockets that an application answers: by upgrade over HTTP/1.1, by extended CONNECT over HTTP/2 and HTTP/3."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import ClientConnection, connect
+
+from support.answer import Answer
+from support.application import serving, told
+from support.clients import ask
+from support.http1 import Http1
+from support.http2 import Http2
+from support.http3 import Http3, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.server import Server
+
+_HEAD = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
+_FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost")]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("asgi")) as running:
+        yield running
+
+
+def dial(server: Server, path: str, **more: Any) -> ClientConnection:
+    trust = ssl.create_default_context(cafile=str(server.certificate))
+    client: ClientConnection = connect(f"wss://localhost:{server.port}{path}", ssl=trust, **more)
+    return client
+
+
+def heard(server: Server, what: str) -> None:
+    deadline = time.monotonic() + 5
+    while what not in told(server.port):
+        assert time.monotonic() < deadline, told(server.port)
+        time.sleep(0.05)
+
+
+def test_messages(server: Server) -> None:
+    with dial(server, "/echo", max_size=None) as client:
+        assert client.response is not None
+        assert client.response.headers["x-scheme"] == "wss"
+        for message in ("hello", "ü" * 100_000, b"\x00\xff", b"x" * 3_000_000, ""):
+            client.send(message)
+            assert client.recv(timeout=10) == message
+        client.send(["in ", "pieces"])
+        assert client.recv(timeout=10) == "in pieces"
+        client.ping().wait(5)
+        client.close(4000, "that is all")
+    assert client.close_code == 4000
+    heard(server, "ws: 4000 that is all")
+
+
+def test_subprotocols(server: Server) -> None:
+    with dial(server, "/echo", subprotocols=["chat", "superchat"]) as client:
+        assert client.subprotocol == "superchat"
+
+
+def test_the_application_closes(server: Server) -> None:
+    with dial(server, "/close") as client:
+        assert client.recv(timeout=5) == "bye"
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=5)
+        assert (client.close_code, client.close_reason) == (4001, "enough")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/deny", 403), ("/fail", 500)])
+def test_there_is_none(server: Server, path: str, status: int) -> None:
+    with pytest.raises(InvalidStatus) as refused, dial(server, path):
+        pass
+    assert refused.value.response.status_code == status
+
+
+def test_an_answer_instead(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as refused, dial(server, "/answer"):
+        pass
+    response = refused.value.response
+    assert (response.status_code, response.headers["x-why"]) == (401, "who are you")
+    assert response.body == b"no entry"
+
+
+def test_the_application_fails(server: Server) -> None:
+    with dial(server, "/break") as client:
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=5)
+        assert client.close_code == 1011
+    server.line_with("after the handshake")
+
+
+def test_a_client_that_is_gone(server: Server) -> None:
+    client = dial(server, "/echo")
+    client.socket.close()
+    heard(server, "ws: 1006 ")
+
+
+def test_too_large_a_message(server: Server) -> None:
+    with dial(server, "/echo", max_size=None) as client, contextlib.suppress(ConnectionClosed):
+        client.send(b"x" * (17 << 20))
+        client.recv(timeout=10)
+    heard(server, "ws: 1009 the message is too large")
+
+
+def test_a_slow_reader_holds_the_application_back(server: Server) -> None:
+    with dial(server, "/flood", max_queue=1) as client:
+        time.sleep(0.7)
+        assert told(server.port).count("flood") < 150
+        received = sum(1 for _ in client)
+    assert received == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([("sec-websocket-version", "8"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")], 426),
+        ([("sec-websocket-version", "13")], 400),
+        ([("sec-websocket-version", "13"), ("sec-websocket-key", "short")], 400),
+    ],
+)
+def test_handshakes_that_are_wrong(server: Server, fields: list[tuple[str, str]], status: int) -> None:
+    with Http1(server.port) as client:
+        answer = client.ask("/echo", fields=[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), *fields])
+        assert answer.status == status
+        assert (answer.get("sec-websocket-version") == "13") == (status == 426)
+
+
+def _said(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, text).serialize(mask=True)
+
+
+def _heard(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, text).serialize(mask=False)
+
+
+def test_over_http2(server: Server) -> None:
+    with Http2(server.port) as client:
+        while not client.h2.remote_settings.enable_connect_protocol:
+            client.pump()
+        stream = client.h2.get_next_available_stream_id()
+        client.answers[stream] = answer = Answer(0)
+        client.h2.send_headers(stream, [*_HEAD, (":path", "/echo"), *_FIELDS])
+        client.h2.send_data(stream, _said(b"hello"))
+        client._flush()
+        while bytes(answer.body) != _heard(b"hello"):
+            assert client.pump()
+        assert answer.status == 200
+        assert "sec-websocket-accept" not in dict(answer.fields), "that belongs to HTTP/1.1"
+        client.h2.send_data(stream, _said(b"\x03\xe8", Opcode.CLOSE))
+        client._flush()
+        while not bytes(answer.body).endswith(_heard(b"\x03\xe8", Opcode.CLOSE)):
+            assert client.pump()
+        denied = client.h2.get_next_available_stream_id()
+        client.answers[denied] = Answer(0)
+        client.h2.send_headers(denied, [*_HEAD, (":path", "/deny"), *_FIELDS])
+        client._flush()
+        client.finish([denied])
+        assert client.answers[denied].status == 403
+
+
+@pytest.mark.parametrize("alpn", ["h3"])
+def test_over_http3(server: Server, alpn: str) -> None:
+    async def talk() -> None:
+        async with Http3.open(server.port, library="aioquic", alpn=alpn) as client:
+            stream = client._protocol._quic.get_next_available_stream_id()
+            fields = [(name.encode(), value.encode()) for name, value in [*_HEAD, (":path", "/echo"), *_FIELDS]]
+            client.answers[stream] = answer = Answer(0)
+            client._done[stream] = asyncio.get_running_loop().create_future()
+            client._http.send_headers(stream, fields)
+            client._http.send_data(stream, _said(b"hello"), False)
+            client._protocol.transmit()
+            while bytes(answer.body) != _heard(b"hello"):
+                await client.begun(stream)
+                await asyncio.sleep(0.01)
+            assert answer.status == 200
+            client._http.send_data(stream, _said(b"\x03\xe8", Opcode.CLOSE), False)
+            client._protocol.transmit()
+            await client.finish(stream)
+            assert bytes(answer.body).endswith(_heard(b"\x03\xe8", Opcode.CLOSE))
+
+    run(talk())
+
+
+def test_the_way_down(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serving(tmp_path_factory.mktemp("asgi")) as server:
+        with dial(server, "/echo") as client:
+            client.send("hello")
+            assert client.recv(timeout=5) == "hello"
+            server.terminate()
+            with pytest.raises(ConnectionClosed):
+                client.recv(timeout=5)
+            assert client.close_code == 1012, "a client may come back at once (RFC 6455 section 7.4.1, IANA)"
+        assert server.wait() == 0
+
+
+def test_everything_else_goes_on(server: Server) -> None:
+    assert ask("http/1.1", server.port, "/").status == 200

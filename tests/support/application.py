@@ -1,0 +1,36 @@
+"""`velocity serve MODULE:ATTRIBUTE` with the applications of `support/programs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.clients import Protocol, ask
+from support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def serving(
+    folder: Path, target: str = "raw:app", *flags: str | Path, env: Mapping[str, str] | None = None, files: bool = False
+) -> Server:
+    """A server of its own for one application; `folder` holds its certificate, and its files."""
+    return Server(folder, target, "--app-dir", PROGRAMS, *flags, env=env, files=files)
+
+
+def facts(port: int, protocol: Protocol = "http/1.1", path: str = "/facts") -> dict[str, Any]:
+    """What an application learns of a request."""
+    answer = ask(protocol, port, path)
+    assert answer.status == 200, answer
+    known: dict[str, Any] = json.loads(answer.body)
+    return known
+
+
+def told(port: int) -> list[str]:
+    """What requests before this one have heard."""
+    heard: list[str] = json.loads(ask("http/1.1", port, "/told").body)
+    return heard
