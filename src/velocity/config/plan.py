@@ -235,13 +235,15 @@ class Balance(_Part):
         "round_robin",
         "least_connections",
         "two_choices",
+        "sticky",
         "client_hash",
         "header_hash",
         "cookie_hash",
         "path_hash",
     ] = "round_robin"
     name: str | None = None
-    """Of the header or cookie that is hashed; a request without it goes by the address of its client."""
+    """Of the header or cookie that is hashed, without which a request goes by the address of its client; or of the
+    cookie that is set."""
 
 
 class Retries(_Part):
@@ -333,6 +335,8 @@ class Proxy(_Part):
     tls: UpstreamTls = UpstreamTls()
     health: Health | None = None
     ejection: Ejection = Ejection()
+    slow_start_ms: int = 0
+    """How long an upstream that has come back has less than its weight; 0 for not at all."""
     cache: Cache | None = None
 
 

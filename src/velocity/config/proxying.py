@@ -2,7 +2,7 @@
 
 upstream: http://127.0.0.1:3000
 
-upstreams:
+upstream:
 - http://10.0.0.1:3000
 - {url: http://10.0.0.2:3000, weight: 2}
 - {url: http://10.0.0.3:3000, backup: true}
@@ -35,6 +35,7 @@ from velocity.config.section import (
     ONE_OR_MORE,
     Also,
     Bytes,
+    CookieName,
     Duration,
     FieldName,
     FieldValue,
@@ -58,6 +59,7 @@ _BALANCE = {
     "round_robin": "round_robin",
     "least_connections": "least_connections",
     "two_choices": "two_choices",
+    "sticky": "sticky",
     "client": "client_hash",
     "path": "path_hash",
     "header": "header_hash",
@@ -121,14 +123,17 @@ def _server(value: Any) -> Any:
 class BalanceRule(Section):
     """Which of several servers gets a request."""
 
-    by: Literal["round_robin", "least_connections", "two_choices", "client", "path", "header", "cookie"]
-    name: FieldName | None = None
-    """Of the header or cookie."""
+    by: Literal["round_robin", "least_connections", "two_choices", "client", "path", "header", "cookie", "sticky"]
+    name: CookieName | None = None
+    """Of the header or cookie, or of the cookie that is set."""
 
     @model_validator(mode="after")
     def _named(self) -> BalanceRule:
-        if self.by in ("header", "cookie") and self.name is None:
-            raise BadValueError(f"balance by a {self.by} needs its name", f"write {{by: {self.by}, name: NAME}}")
+        if self.by in ("header", "cookie", "sticky") and self.name is None:
+            what = "sticky balance needs the name of a cookie" if self.by == "sticky" else None
+            raise BadValueError(
+                what or f"balance by a {self.by} needs its name", f"write {{by: {self.by}, name: NAME}}"
+            )
         return self
 
 
@@ -277,6 +282,8 @@ class UpstreamOptions(Section):
     timeouts: ProxyTimeouts = ProxyTimeouts()
     health: Annotated[HealthRule, Also(_health, {"type": "string"})] | None = None
     eject: EjectionRule = EjectionRule()
+    slow_start: Duration = 0
+    """How long an upstream that has come back has less than its weight."""
     tls: UpstreamTlsRule = UpstreamTlsRule()
     headers: Rewrites = Rewrites()
     cache: Annotated[CacheRule | None, Also(_cache, {"type": "boolean"})] = None
@@ -307,6 +314,7 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
         tls=_planned_tls(options.tls, folder),
         health=_planned_health(options.health),
         ejection=Ejection(failures=options.eject.failures, for_ms=options.eject.duration),
+        slow_start_ms=options.slow_start,
         cache=_planned_cache(options.cache, folder),
     )
 

@@ -15,6 +15,7 @@ from velocity.config.values import BadValueError, parse_domain
 
 __all__ = [
     "MatchKind",
+    "parse_cookie_name",
     "parse_duration",
     "parse_field_name",
     "parse_field_value",
@@ -188,6 +189,18 @@ def parse_field_name(text: str) -> str:
     word = text.strip().lower()
     if not _TOKEN.fullmatch(word) or len(word) > 256:
         raise BadValueError(f"{text[:60]!r} is no name of a header field", "for example X-Frame-Options")
+    return word
+
+
+def parse_cookie_name(text: str) -> str:
+    """The name of a cookie (RFC 6265 section 4.1.1), or of a header field; as it was written.
+
+    Raises:
+        BadValueError: not a token.
+    """
+    word = text.strip()
+    if not _TOKEN.fullmatch(word) or len(word) > 256:
+        raise BadValueError(f"{text[:60]!r} is no name of a cookie or header field", "for example session")
     return word
 
 

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from velocity.config.plan import Alpn, Profile
 from velocity.config.quantities import (
     MatchKind,
+    parse_cookie_name,
     parse_duration,
     parse_field_name,
     parse_field_value,
@@ -43,6 +44,7 @@ __all__ = [
     "ONE_OR_MORE",
     "Also",
     "Bytes",
+    "CookieName",
     "Count",
     "Duration",
     "FieldName",
@@ -173,6 +175,8 @@ Origin = Annotated[str, BeforeValidator(text_of(parse_origin)), WithJsonSchema(_
 Upstream = Annotated[str, BeforeValidator(text_of(parse_upstream)), WithJsonSchema(_TEXT)]
 Method = Annotated[str, BeforeValidator(text_of(parse_method)), WithJsonSchema(_TEXT)]
 FieldName = Annotated[str, BeforeValidator(text_of(parse_field_name)), WithJsonSchema(_TEXT)]
+CookieName = Annotated[str, BeforeValidator(text_of(parse_cookie_name)), WithJsonSchema(_TEXT)]
+"""Its case matters. A header field can have it, too."""
 FieldValue = Annotated[str, BeforeValidator(parse_field_value), WithJsonSchema({"type": ["string", "integer"]})]
 PathText = Annotated[str, BeforeValidator(text_of(parse_path)), WithJsonSchema({"type": "string", "pattern": "^/"})]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_strings), WithJsonSchema(_TEXTS)]

@@ -1,6 +1,7 @@
 //! HTTP as handlers see it: one request, one response, one body, whatever carried them.
 
 pub mod body;
+pub mod cookie;
 pub mod h3;
 pub mod prepared;
 pub mod replay;

@@ -180,6 +180,8 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     pub health: Option<Health>,
     pub ejection: Ejection,
+    /// How long an upstream that has come back has less than its weight; 0 for not at all.
+    pub slow_start_ms: u64,
     pub cache: Option<Cache>,
 }
 
@@ -238,7 +240,8 @@ pub struct Upstream {
 #[serde(deny_unknown_fields)]
 pub struct Balance {
     pub by: BalanceBy,
-    /// Of the header or cookie that is hashed; a request without it goes by the address of its client.
+    /// Of the header or cookie that is hashed, without which a request goes by the address of its client; or of the
+    /// cookie that is set.
     pub name: Option<String>,
 }
 
@@ -249,6 +252,8 @@ pub enum BalanceBy {
     LeastConnections,
     /// The less busy of two at random.
     TwoChoices,
+    /// The one that a cookie of ours says.
+    Sticky,
     ClientHash,
     HeaderHash,
     CookieHash,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use http::HeaderName;
-use http::header::COOKIE;
 
+use super::sticky::Sticky;
 use super::upstream::Upstream;
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::http::cookie;
 use crate::plan::{self, BalanceBy};
 
 /// Turns of one round: more weight than this is weighed more coarsely.
@@ -27,6 +28,8 @@ enum By {
     RoundRobin,
     LeastConnections,
     TwoChoices,
+    /// Round robin for those who come for the first time.
+    Sticky(Sticky),
     Hash(Key),
 }
 
@@ -44,6 +47,7 @@ impl Balance {
             BalanceBy::RoundRobin => By::RoundRobin,
             BalanceBy::LeastConnections => By::LeastConnections,
             BalanceBy::TwoChoices => By::TwoChoices,
+            BalanceBy::Sticky => By::Sticky(Sticky::new(name(), upstreams)?),
             BalanceBy::ClientHash => By::Hash(Key::Client),
             BalanceBy::PathHash => By::Hash(Key::Path),
             BalanceBy::CookieHash => By::Hash(Key::Cookie(name().to_owned())),
@@ -70,18 +74,44 @@ impl Balance {
         let fresh = |place: &usize| !tried.contains(place);
         let up = |place: &usize| upstreams[*place].is_available();
         let first = |place: &usize| !upstreams[*place].backup;
+        if let Some(place) = self.sticky().and_then(|sticky| sticky.place(&call.parts.headers))
+            && fresh(&place)
+            && up(&place)
+        {
+            return place;
+        }
+        let threshold = self.threshold();
+        let ready = |place: &usize| upstreams[*place].share() > threshold;
         let pick = |wanted: &dyn Fn(&usize) -> bool| self.among(upstreams, wanted, call);
-        pick(&|place| fresh(place) && up(place) && first(place))
+        pick(&|place| fresh(place) && up(place) && first(place) && ready(place))
+            .or_else(|| pick(&|place| fresh(place) && up(place) && first(place)))
             .or_else(|| pick(&|place| fresh(place) && up(place)))
             .or_else(|| pick(&|place| fresh(place)))
             .or_else(|| pick(&up))
             .unwrap_or_default()
     }
 
+    /// How a client stays with its upstream, if it does.
+    pub fn sticky(&self) -> Option<&Sticky> {
+        match &self.by {
+            By::Sticky(sticky) => Some(sticky),
+            _ => None,
+        }
+    }
+
+    /// Who has a smaller share of its weight than this is passed over: an upstream that is half back has every other
+    /// turn. A key is not moved for a while only.
+    fn threshold(&self) -> f64 {
+        match &self.by {
+            By::Hash(_) => 0.0,
+            _ => even(mixed(self.next.load(Relaxed) as u64)),
+        }
+    }
+
     fn among(&self, upstreams: &[Arc<Upstream>], wanted: &dyn Fn(&usize) -> bool, call: &Call<'_>) -> Option<usize> {
         let all = || (0..upstreams.len()).filter(wanted);
         match &self.by {
-            By::RoundRobin => {
+            By::RoundRobin | By::Sticky(_) => {
                 let start = self.next.fetch_add(1, Relaxed);
                 let rounds = start.checked_div(self.turns.len()).unwrap_or(start);
                 let turn = self.turns.get(start.checked_rem(self.turns.len()).unwrap_or_default());
@@ -116,8 +146,7 @@ impl Balance {
                 let score = |place: &usize| {
                     let hash = mixed(HASHER.hash_one((&*upstreams[*place].url, &key)));
                     // -weight / ln(u), u even in (0, 1): each gets its share.
-                    let even = (hash >> 11) as f64 / (1u64 << 53) as f64;
-                    f64::from(upstreams[*place].weight) / -even.max(f64::MIN_POSITIVE).ln()
+                    f64::from(upstreams[*place].weight) / -even(hash).max(f64::MIN_POSITIVE).ln()
                 };
                 all().max_by(|a, b| score(a).total_cmp(&score(b)))
             }
@@ -141,6 +170,11 @@ fn mixed(hash: u64) -> u64 {
     hash ^ (hash >> 31)
 }
 
+/// A number in [0, 1).
+fn even(hash: u64) -> f64 {
+    (hash >> 11) as f64 / (1u64 << 53) as f64
+}
+
 #[derive(Hash)]
 enum Value<'a> {
     Client(IpAddr),
@@ -153,22 +187,10 @@ impl Key {
             Key::Client => None,
             Key::Path => Some(call.parts.uri.path().as_bytes()),
             Key::Header(name) => call.parts.headers.get(name).map(|value| value.as_bytes()),
-            Key::Cookie(name) => cookie(call, name),
+            Key::Cookie(name) => cookie::find(&call.parts.headers, name),
         };
         text.map_or(Value::Client(call.client), Value::Text)
     }
-}
-
-/// The value of a cookie (RFC 6265 section 4.2).
-fn cookie<'a>(call: &Call<'a>, name: &str) -> Option<&'a [u8]> {
-    let fields = call.parts.headers.get_all(COOKIE).iter();
-    fields
-        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
-        .find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(value)
-        })
 }
 
 /// Smooth weighted round robin: heavy ones are spread out over the round, in which backups have no turn.
@@ -200,7 +222,7 @@ fn turns(upstreams: &[Arc<Upstream>]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{parts, upstreams};
+    use super::super::tests::{parts, starting_slowly, upstreams};
     use super::*;
     use crate::filter::tests::with_call;
 
@@ -304,14 +326,58 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cookies_are_found() {
-        let parts = parts("/", &[("cookie", "a=1; id=x"), ("cookie", "idx=2;b=")]);
+    async fn whoever_has_the_cookie_stays() {
+        let all = upstreams(&[(1, false), (1, false), (1, true)]);
+        let balance = balance(BalanceBy::Sticky, &all);
+        assert_eq!(chosen(&balance, &all, &[], 20).await, [10, 10, 0]);
+        let field = balance
+            .sticky()
+            .unwrap()
+            .tie(1, &http::HeaderMap::new())
+            .unwrap()
+            .clone();
+        let pair = field.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let parts = parts("/", &[("cookie", &pair)]);
         with_call(&parts, async |call| {
-            assert_eq!(cookie(&call, "id"), Some(&b"x"[..]));
-            assert_eq!(cookie(&call, "idx"), Some(&b"2"[..]));
-            assert_eq!(cookie(&call, "b"), Some(&b""[..]));
-            assert_eq!(cookie(&call, "c"), None);
+            for _ in 0..10 {
+                assert_eq!(balance.choose(&all, &[], &call), 1);
+            }
+            assert_eq!(balance.choose(&all, &[1], &call), 0, "it has failed");
+            all[1].checked(false);
+            assert_eq!(balance.choose(&all, &[], &call), 0);
+            assert!(balance.sticky().unwrap().tie(0, &call.parts.headers).is_some());
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_back_begins_slowly() {
+        let all = starting_slowly(&[(1, false), (1, false)], 10_000);
+        let balances = [
+            BalanceBy::RoundRobin,
+            BalanceBy::LeastConnections,
+            BalanceBy::TwoChoices,
+        ]
+        .map(|by| balance(by, &all));
+        let second = async |balance: &Balance| chosen(balance, &all, &[], 1000).await[1];
+        for balance in &balances {
+            assert!(
+                (400..=600).contains(&second(balance).await),
+                "at the start all have all"
+            );
+        }
+        all[1].checked(false);
+        all[1].checked(true);
+        for (seconds, expected) in [(1, 0..=110), (4, 170..=330), (5, 400..=600)] {
+            tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
+            for balance in &balances {
+                let got = second(balance).await;
+                assert!(expected.contains(&got), "{seconds} {got}");
+            }
+        }
+        all[0].checked(false);
+        all[1].checked(false);
+        all[1].checked(true);
+        assert_eq!(second(&balances[0]).await, 1000, "there is nobody else");
     }
 }

@@ -14,6 +14,7 @@ mod health;
 mod names;
 mod pool;
 mod retry;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -211,6 +212,13 @@ impl Proxy {
             let left = attempts <= self.plan.retries.attempts;
             match outcome {
                 Ok(mut response) => {
+                    let tie = self
+                        .balance
+                        .sticky()
+                        .and_then(|sticky| sticky.tie(place, &call.parts.headers));
+                    if let Some(cookie) = tie {
+                        response.headers_mut().append(SET_COOKIE, cookie.clone());
+                    }
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS
                         && let Some(spoken) = spoken.take()
                     {
@@ -384,6 +392,9 @@ impl Proxy {
         };
         let path = self.path(call).ok_or_else(|| invalid("path"))?;
         let mut fields = fields::request(call, single);
+        if let Some(sticky) = self.balance.sticky() {
+            sticky.strip(&mut fields);
+        }
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if single {

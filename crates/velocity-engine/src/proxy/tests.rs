@@ -26,9 +26,19 @@ fn plan(weights: &[(u32, bool)], strip_prefix: &str) -> plan::Proxy {
         "tls": {"ca_file": null, "server_name": null, "insecure": false, "certificate": null},
         "health": null,
         "ejection": {"failures": 3, "for_ms": 1000},
+        "slow_start_ms": 0,
         "cache": null,
     }))
     .unwrap()
+}
+
+/// The same, with less than their weight when they are back.
+pub fn starting_slowly(weights: &[(u32, bool)], slow_start_ms: u64) -> Vec<Arc<Upstream>> {
+    let plan = plan::Proxy {
+        slow_start_ms,
+        ..plan(weights, "")
+    };
+    Proxy::new(&plan).unwrap().upstreams
 }
 
 /// Upstreams of these weights, some of them backups.
@@ -91,4 +101,23 @@ fn whoever_fails_often_enough_is_left_alone() {
     all[0].checked(true);
     assert!(all[0].is_available(), "a check says that it is well");
     assert_eq!(all[0].counters.ejections.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_start_begins_where_an_ejection_ends() {
+    let all = starting_slowly(&[(1, false)], 10_000);
+    let upstream = &all[0];
+    assert_eq!(upstream.share(), 1.0);
+    for _ in 0..3 {
+        upstream.failed();
+    }
+    assert!(!upstream.is_available());
+    for (milliseconds, share) in [(1000, 0.01), (5000, 0.5), (2500, 0.75)] {
+        tokio::time::advance(Duration::from_millis(milliseconds)).await;
+        assert!((upstream.share() - share).abs() < 0.01, "{}", upstream.share());
+        // Checks that find what they expect change nothing.
+        upstream.checked(true);
+    }
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(upstream.share(), 1.0);
 }

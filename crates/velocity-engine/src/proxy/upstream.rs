@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::address::{Address, Place, Scheme};
 use super::names::Names;
@@ -11,6 +13,9 @@ use crate::client::{self, Protocol};
 use crate::error::Result;
 use crate::log::{self, Level};
 use crate::plan;
+
+/// The share of its weight that an upstream begins with.
+const LEAST: f64 = 0.01;
 
 pub struct Upstream {
     /// Unique in this process: pools go by it.
@@ -31,6 +36,10 @@ pub struct Upstream {
     ejected_until: AtomicU64,
     /// What active checks say.
     unhealthy: AtomicBool,
+    /// Milliseconds until it has its whole weight when it is back.
+    slow_start: u64,
+    /// When checks found it well again, or an ejection ended; 0 for never.
+    back: AtomicU64,
     pub counters: Counters,
 }
 
@@ -62,6 +71,8 @@ impl Upstream {
             failures: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
+            slow_start: proxy.slow_start_ms,
+            back: AtomicU64::new(0),
             counters: Counters::default(),
         })
     }
@@ -73,7 +84,18 @@ impl Upstream {
 
     /// Requests under way, over what it is able to bear.
     pub fn load(&self) -> f64 {
-        self.in_flight.load(Relaxed) as f64 / f64::from(self.weight)
+        self.in_flight.load(Relaxed) as f64 / (f64::from(self.weight) * self.share())
+    }
+
+    /// How much of its weight it has: less than 1 for a while after it has come back.
+    pub fn share(&self) -> f64 {
+        if self.slow_start == 0 {
+            return 1.0;
+        }
+        match self.back.load(Relaxed).max(self.ejected_until.load(Relaxed)) {
+            0 => 1.0,
+            back => (now().saturating_sub(back) as f64 / self.slow_start as f64).clamp(LEAST, 1.0),
+        }
     }
 
     pub fn succeeded(&self) {
@@ -100,6 +122,9 @@ impl Upstream {
     /// What an active check found.
     pub fn checked(&self, healthy: bool) {
         if self.unhealthy.swap(!healthy, Relaxed) == healthy {
+            if healthy {
+                self.back.store(now(), Relaxed);
+            }
             let (event, level) = match healthy {
                 true => ("upstream_healthy", Level::Info),
                 false => ("upstream_unhealthy", Level::Warn),
@@ -113,7 +138,9 @@ impl Upstream {
             );
         }
         if healthy {
-            self.ejected_until.store(0, Relaxed);
+            // An ejection that is over was, and one that is not ends now.
+            let until = self.ejected_until.swap(0, Relaxed);
+            self.back.fetch_max(until.min(now()), Relaxed);
             self.failures.store(0, Relaxed);
         }
     }
@@ -165,8 +192,8 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
     })
 }
 
-/// Milliseconds since the first call.
+/// Milliseconds since a second before the first call.
 fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1000
 }

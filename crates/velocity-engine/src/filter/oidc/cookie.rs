@@ -1,8 +1,10 @@
 //! Cookies (RFC 6265), in the strictest form there is: `__Host-`, Secure, HttpOnly, SameSite=Lax (RFC 6265bis sections
 //! 4.1.3 and 5.6).
 
-use http::header::{COOKIE, HeaderMap};
-use http::{HeaderValue, header};
+use http::HeaderValue;
+use http::header::HeaderMap;
+
+use crate::http::cookie;
 
 /// Browsers keep no larger ones (RFC 6265 section 6.1).
 pub const MAX: usize = 4096;
@@ -19,13 +21,7 @@ pub fn name(name: &str) -> String {
 
 /// A cookie of a request; the first of the name.
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    pairs(headers).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-}
-
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    // HTTP/2 and HTTP/3 may send several fields.
-    let fields = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    fields.flat_map(|field| field.split(';').map(str::trim))
+    std::str::from_utf8(cookie::find(headers, name)?).ok()
 }
 
 /// Set a cookie for some seconds; `None` if it would be too large to be kept.
@@ -44,52 +40,26 @@ pub fn clear(name: &str) -> Option<HeaderValue> {
     set(name, "", 0)
 }
 
-/// Take cookies whose names begin so out of a request: they are nobody else's business.
+/// Take cookies whose names begin so out of a request.
 pub fn strip(headers: &mut HeaderMap, name: &str) {
-    if !pairs(headers).any(|pair| pair.starts_with(name)) {
-        return;
-    }
-    let others: Vec<&str> = pairs(headers).filter(|pair| !pair.starts_with(name)).collect();
-    let others = HeaderValue::try_from(others.join("; ")).ok();
-    match others.filter(|others| !others.is_empty()) {
-        Some(others) => _ = headers.insert(header::COOKIE, others),
-        None => _ = headers.remove(header::COOKIE),
-    }
+    cookie::strip(headers, |other| other.starts_with(name.as_bytes()));
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
-    fn headers(cookies: &[&'static str]) -> HeaderMap {
+    #[test]
+    fn whatever_begins_like_ours_is_taken_out() {
         let mut headers = HeaderMap::new();
-        for cookie in cookies {
+        for cookie in ["a=1", "s=2", "s_login0=3"] {
             headers.append(COOKIE, HeaderValue::from_static(cookie));
         }
-        headers
-    }
-
-    #[test]
-    fn cookies_are_found_in_any_field() {
-        let headers = headers(&["a=1; session=x=y", "session2=2;b=3"]);
-        assert_eq!(find(&headers, "session"), Some("x=y"));
-        assert_eq!(find(&headers, "session2"), Some("2"));
-        assert_eq!(find(&headers, "b"), Some("3"));
-        assert_eq!(find(&headers, "sess"), None);
-    }
-
-    #[test]
-    fn ours_are_taken_out() {
-        for (cookies, left) in [
-            (&["a=1; s=2; b=3"][..], Some("a=1; b=3")),
-            (&["a=1", "s=2", "s_login0=3"], Some("a=1")),
-            (&["s=2"], None),
-            (&["a=1;b=2"], Some("a=1;b=2")),
-        ] {
-            let mut headers = headers(cookies);
-            strip(&mut headers, "s");
-            assert_eq!(headers.get(COOKIE).map(|value| value.to_str().unwrap()), left);
-        }
+        assert_eq!(find(&headers, "s"), Some("2"));
+        strip(&mut headers, "s");
+        assert_eq!(headers[COOKIE], "a=1");
     }
 
     #[test]

@@ -1,0 +1,120 @@
+"""Clients that stay with their upstream by a cookie, and upstreams that begin slowly when they are back."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.backend import Backend, Exchange, Script
+from support.clients import PROTOCOLS, Protocol, ask
+from support.engine import make
+from support.front import NEVER, proxy, serve
+from support.http2 import Http2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.certificates import Pair
+
+STICKY = {"by": "sticky", "name": "backend"}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make(tmp_path_factory.mktemp("certificate"))
+
+
+def named(name: str) -> Script:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(name.encode())
+
+    return script
+
+
+@pytest.fixture
+def two() -> Iterator[list[Backend]]:
+    with Backend() as one, Backend() as other:
+        one.default, other.default = named("a"), named("b")
+        yield [one, other]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_stays(pair: Pair, two: list[Backend], protocol: Protocol) -> None:
+    with serve(pair, {"/": proxy(*(one.url for one in two), balance=STICKY, ejection=NEVER)}) as engine:
+        cookies: dict[str, str] = {}
+        for path in ("/first", "/second"):
+            answer = ask(protocol, engine.port, path)
+            found = re.fullmatch(
+                r"(backend=[0-9a-f]{16}); Path=/; Secure; HttpOnly; SameSite=Lax", answer["set-cookie"]
+            )
+            assert found
+            cookies[bytes(answer.body).decode()] = found[1]
+        assert set(cookies) == {"a", "b"}
+        assert cookies["a"] != cookies["b"]
+        for name, cookie in cookies.items():
+            for number in range(4):
+                fields = [("cookie", f"lang=nl; {cookie}; n={number}")]
+                answer = ask(protocol, engine.port, "/again", fields=fields)
+                assert bytes(answer.body).decode() == name
+                assert answer.get("set-cookie") is None
+        seen = [exchange.get("cookie") for one in two for exchange in one.of("/again")]
+        assert sorted(map(str, seen)) == sorted(f"lang=nl; n={number}" for number in range(4) for _ in range(2))
+        # It leaves: its clients go elsewhere, and stay there.
+        two[0].stop()
+        answer = ask(protocol, engine.port, "/moved", fields=[("cookie", cookies["a"])])
+        assert answer.body == b"b"
+        assert answer["set-cookie"].startswith(cookies["b"])
+        assert two[1].of("/moved")[0].get("cookie") is None
+
+
+def test_cookies_that_say_nothing(pair: Pair, two: list[Backend]) -> None:
+    with serve(pair, {"/": proxy(*(one.url for one in two), balance=STICKY)}) as engine, Http2(engine.port) as client:
+        for value in ("", "0000000000000000", "127.0.0.1", "x" * 4000, two[0].url):
+            answer = client.ask("/odd", fields=[("cookie", f"backend={value}")])
+            assert answer.status == 200
+            assert answer["set-cookie"].startswith("backend=")
+        assert {exchange.get("cookie") for one in two for exchange in one.of("/odd")} == {None}
+
+
+def test_what_an_upstream_sets_goes_on(pair: Pair) -> None:
+    async def sets(exchange: Exchange) -> None:
+        await exchange.answer(fields=(("set-cookie", "session=1"),))
+
+    with Backend({"/": sets}) as backend, serve(pair, {"/": proxy(backend.url, balance=STICKY)}) as engine:
+        answer = ask("h2", engine.port, "/")
+        cookies = [value.partition("=")[0] for name, value in answer.fields if name == "set-cookie"]
+        assert cookies == ["session", "backend"]
+
+
+@pytest.mark.parametrize("by", ["round_robin", "least_connections", "two_choices"])
+def test_whoever_is_back_begins_slowly(pair: Pair, two: list[Backend], by: str) -> None:
+    async def fails(exchange: Exchange) -> None:
+        exchange.reset()
+
+    back, handler = two[1], proxy(
+        *(one.url for one in two),
+        balance={"by": by},
+        slow_start_ms=4000,
+        ejection={"failures": 1, "for_ms": 300},
+        retries={"attempts": 1},
+    )  # fmt: skip
+    with serve(pair, {"/": handler}) as engine, Http2(engine.port) as client:
+
+        def share() -> float:
+            got = Counter(bytes(client.ask("/").body) for _ in range(200))
+            return got[b"b"] / 200
+
+        assert share() > 0.3
+        back.default = fails
+        while not any(exchange.path == "/fail" for exchange in back.requests):
+            assert client.ask("/fail").status == 200
+        back.default = named("b")
+        time.sleep(0.35)
+        early = share()
+        assert early < 0.25, early
+        time.sleep(4)
+        assert share() > 0.3
