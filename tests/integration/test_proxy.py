@@ -401,11 +401,16 @@ def test_who_asks(engine: Engine, backend: Backend, protocol: Protocol) -> None:
         ("x-forwarded-host", "evil.example"),
         ("x-forwarded-proto", "http"),
         ("x_forwarded_for", "6.6.6.6"),
+        ("x-real-ip", "6.6.6.6"),
+        ("x_real_ip", "6.6.6.6"),
+        ("early-data", "1"),
     ]
     ask(protocol, engine.port, "/who", fields=lies)
     (seen,) = backend.of("/who")
     host = f"localhost:{engine.port}" if protocol == "velocity/1" else "localhost"
     assert seen.get("x-forwarded-for") == "127.0.0.1"
+    assert seen.get("x-real-ip") == "127.0.0.1"
+    assert seen.get("early-data") is None
     assert seen.get("x-forwarded-host") == host
     assert seen.get("x-forwarded-proto") == "https"
     quoted = f'"{host}"' if ":" in host else host
@@ -432,11 +437,25 @@ def test_what_trusted_proxies_say_is_passed_on(pair: Pair, backend: Backend) -> 
                 ("x-forwarded-for", "192.0.2.2"),
                 ("forwarded", "for=192.0.2.2"),
             ]
-            assert one.ask("/who", fields=[*before, ("x-forwarded-host", "shop.example")]).status == 200
+            more = [("x-forwarded-host", "shop.example"), ("x-real-ip", "6.6.6.6"), ("early-data", "1")]
+            assert one.ask("/who", fields=[*before, *more]).status == 200
         (seen,) = backend.of("/who")
+        assert seen.get("x-real-ip") == "192.0.2.2"
+        assert seen.get("early-data") == "1"
         assert seen.get("x-forwarded-for") == "192.0.2.1, 192.0.2.2, 127.0.0.1"
         assert seen.get("x-forwarded-host") == "shop.example"
         assert seen.get("forwarded") == "for=192.0.2.2, for=127.0.0.1;host=localhost;proto=https"
+
+
+def test_too_early_is_for_the_client(pair: Pair) -> None:
+    """RFC 8470 section 5.2: whoever sent it early sends it again."""
+
+    async def too_early(exchange: Exchange) -> None:
+        await exchange.answer(b"later", status=425)
+
+    with Backend({"/": too_early}) as one, serve(pair, {"/": proxy(one.url)}) as engine:
+        answer = ask("h2", engine.port, "/", fields=[("early-data", "1")])
+        assert (answer.status, answer.body, len(one.of("/"))) == (425, b"later", 1)
 
 
 def test_paths(engine: Engine, backend: Backend) -> None:

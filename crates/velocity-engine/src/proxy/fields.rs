@@ -15,6 +15,8 @@ use crate::call::Call;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// Take out of a request what Connection nominates, before anybody here adds to it: what filters set is not the
 /// client's to take away again.
@@ -49,9 +51,9 @@ fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
-/// What says who the client is: no client may have it left out.
+/// What says who the client is, and how its request came: no client may have it left out.
 fn is_ours(name: &str) -> bool {
-    name == "forwarded" || name.starts_with("x-forwarded-")
+    matches!(name, "forwarded" | "x-real-ip" | "early-data") || name.starts_with("x-forwarded-")
 }
 
 /// To applications that know fields as variables, an underscore is a hyphen (RFC 3875 section 4.1.18).
@@ -107,7 +109,8 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
     let mut text = String::with_capacity(64);
     if !trusted {
         fields.remove(FORWARDED);
-        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+        // Nothing comes to us in early data: only a proxy before us can have got a request that way (RFC 8470 section 5.1).
+        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, EARLY_DATA] {
             fields.remove(name);
         }
     }
@@ -118,6 +121,9 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
     say_before(fields, &X_FORWARDED_FOR, &mut text);
     let _ = write!(text, "{}", call.remote);
     set(fields, X_FORWARDED_FOR, &text);
+    text.clear();
+    let _ = write!(text, "{}", call.client);
+    set(fields, X_REAL_IP, &text);
     if !fields.contains_key(X_FORWARDED_PROTO) {
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
@@ -282,7 +288,12 @@ mod tests {
         assert_eq!(of("cookie").as_deref(), Some("a=1; b=2; c=3; d=4"));
     }
 
-    const BEFORE: [(&str, &str); 8] = [
+    const BEFORE: [(&str, &str); 13] = [
+        ("connection", "x-real-ip, early-data"),
+        ("x-real-ip", "6.6.6.6"),
+        ("x-real-ip", "6.6.6.7"),
+        ("x_real_ip", "6.6.6.6"),
+        ("early-data", "1"),
         ("x-forwarded-for", "192.0.2.9"),
         ("x-forwarded-for", "192.0.2.1"),
         ("x-forwarded-host", "shop.example"),
@@ -297,6 +308,7 @@ mod tests {
     async fn strangers_are_not_believed() {
         let of = passed(&BEFORE, false).await;
         let expected = [
+            ("x-real-ip", "127.0.0.1"),
             ("x-forwarded-for", "127.0.0.1"),
             ("x-forwarded-host", "host.example"),
             ("x-forwarded-proto", "https"),
@@ -306,12 +318,15 @@ mod tests {
             assert_eq!(of(name).as_deref(), Some(value), "{name}");
         }
         assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
+        assert_eq!((of("x_real_ip"), of("early-data")), (None, None));
     }
 
     #[tokio::test]
     async fn proxies_that_are_trusted_are_added_to() {
         let of = passed(&BEFORE, true).await;
         let expected = [
+            ("x-real-ip", "192.0.2.1"),
+            ("early-data", "1"),
             ("x-forwarded-for", "192.0.2.9, 192.0.2.1, 127.0.0.1"),
             ("x-forwarded-host", "shop.example"),
             ("x-forwarded-proto", "http"),
