@@ -1,4 +1,6 @@
-"""Clients that stay with their upstream by a cookie, and upstreams that begin slowly when they are back."""
+"""Clients that stay with their upstream by a cookie, upstreams that begin slowly when they are back, and those that fail
+in the middle of an answer or refuse a request.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,13 @@ from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
 from support.engine import make
 from support.front import NEVER, proxy, serve
+from support.h2c import H2c
 from support.http2 import Http2
+from support.http3_server import Http3Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.certificates import Pair
 
@@ -118,3 +123,83 @@ def test_whoever_is_back_begins_slowly(pair: Pair, two: list[Backend], by: str) 
         assert early < 0.25, early
         time.sleep(4)
         assert share() > 0.3
+
+
+def test_answers_that_break_off_are_failures(pair: Pair, two: list[Backend]) -> None:
+    async def half(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.head("content-length: 10")
+        await exchange.send(b"half")
+        exchange.close()
+
+    two[0].scripts["/half"] = half
+    handler = proxy(*(one.url for one in two), ejection={"failures": 3, "for_ms": 60_000})
+    with serve(pair, {"/": handler}) as engine:
+
+        def ask_half() -> bool:
+            with Http2(engine.port) as client:
+                try:
+                    return client.ask("/half").body == b"b"
+                except ConnectionError:
+                    return False
+
+        whole = [ask_half() for _ in range(20)]
+        assert whole.count(False) == 3
+        assert len(two[0].of("/half")) == 3
+        assert whole[-10:] == [True] * 10
+
+
+def test_a_client_that_breaks_off_is_not_the_upstreams_fault(pair: Pair) -> None:
+    async def early(exchange: Exchange) -> None:
+        await exchange.head("transfer-encoding: chunked")
+        await exchange.chunk(b"begun")
+        await exchange.wait_gone()
+
+    handler_of = {"failures": 1, "for_ms": 60_000}
+    with Backend({"/early": early}) as one, Backend() as other:
+        one.default, other.default = named("a"), named("b")
+        other.scripts["/early"] = early
+        with serve(pair, {"/": proxy(one.url, other.url, ejection=handler_of)}) as engine:
+            for _ in range(4):
+                with Http2(engine.port) as client:
+                    stream = client.begin("/early", "POST")
+                    client.data(stream, b"x", end=False)
+                    while not client.answers[stream].body:
+                        assert client.pump()
+                    client.give_up(stream)
+            for backend in (one, other):
+                for exchange in backend.wait_for("/early", 2):
+                    deadline = time.monotonic() + 5
+                    while exchange.gone is None and time.monotonic() < deadline:
+                        time.sleep(0.01)
+            with Http2(engine.port) as client:
+                got = {bytes(client.ask("/").body) for _ in range(10)}
+            assert got == {b"a", b"b"}
+
+
+def test_what_is_refused_is_sent_again(pair: Pair) -> None:
+    """RFC 9113 section 8.7: REFUSED_STREAM says that nothing was done with it, whatever the method."""
+    with H2c() as server, Backend() as spare:
+        spare.default = named("spare")
+        handler = proxy(server.url, {"url": spare.url, "backup": True}, retries={"attempts": 1}, ejection=NEVER)
+        with serve(pair, {"/": handler}) as engine, Http2(engine.port) as client:
+            assert client.ask("/refused", "POST").body == b"spare"
+            assert client.ask("/cancelled", "POST").status == 502
+            assert client.ask("/cancelled", "GET").body == b"spare"
+
+
+def test_what_is_rejected_is_sent_again(pair: Pair, tmp_path: Path) -> None:
+    """RFC 9114 section 4.1.1: the same of H3_REQUEST_REJECTED."""
+    with Http3Server(tmp_path, pair) as server, Backend() as spare:
+        spare.default = named("spare")
+        handler = proxy(
+            f"h3://localhost:{server.port}",
+            {"url": spare.url, "backup": True},
+            retries={"attempts": 1},
+            ejection=NEVER,
+            tls={"insecure": True},
+        )
+        with serve(pair, {"/": handler}) as engine, Http2(engine.port) as client:
+            assert client.ask("/rejected", "POST").body == b"spare"
+            assert client.ask("/cancelled", "POST").status == 502
+            assert client.ask("/cancelled", "GET").body == b"spare"

@@ -21,7 +21,7 @@ class H2c:
     """A thread for each connection. What it does goes by the path.
 
     `/echo` gives the body back and its length in a trailer, `/half` resets a stream after half a body, `/refused`
-    does so before anything, `/goaway` ends the connection and answers, `/silent` says nothing; all others say `hello`.
+    does so before anything and says that it did nothing, `/cancelled` does not say so, `/goaway` ends the connection and answers, `/silent` says nothing; all others say `hello`.
     """
 
     def __init__(self) -> None:
@@ -104,6 +104,8 @@ class H2c:
                 connection.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
             case "/refused":
                 connection.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            case "/cancelled":
+                connection.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
             case "/goaway":
                 connection.send_headers(stream, head)
                 connection.send_data(stream, b"bye", end_stream=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve
-from aioquic.h3.connection import H3Connection
+from aioquic.h3.connection import ErrorCode, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent, StopSendingReceived
@@ -29,7 +29,7 @@ PIECE = 256 << 10
 class Http3Server:
     """Serves the files of a folder, and answers POST with what it received: length and SHA-256 as JSON.
 
-    `/never` gets no answer.
+    `/never` gets no answer, `/rejected` that nothing was done with it, `/cancelled` that it is given up.
 
     Args:
         root: the folder.
@@ -114,6 +114,10 @@ class _Connection(QuicConnectionProtocol):
         self.transmit()
 
     def _request(self, stream: int, head: dict[bytes, bytes]) -> None:
+        codes = {b"/rejected": ErrorCode.H3_REQUEST_REJECTED, b"/cancelled": ErrorCode.H3_REQUEST_CANCELLED}
+        if code := codes.get(head[b":path"]):
+            self._quic.reset_stream(stream, code)
+            return
         if head[b":method"] == b"POST":
             self._uploads[stream] = hashlib.sha256(), [0]
             return

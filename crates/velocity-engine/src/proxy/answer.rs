@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::h1;
 use super::pool::{self, Key};
+use super::upload::Activity;
 use super::upstream::{Busy, Upstream};
 use crate::http::Body;
 
@@ -31,9 +32,10 @@ pub struct Single {
 
 impl Single {
     /// The body, as short as it is.
-    pub fn into_body(mut self, idle: Duration, busy: Busy) -> Body {
+    pub fn into_body(mut self, idle: Duration, under_way: UnderWay) -> Body {
         let exact = self.length().exact();
         if exact == Some(0) {
+            under_way.busy.ended();
             self.release();
             return Body::Empty;
         }
@@ -45,11 +47,14 @@ impl Single {
             first = frame;
         }
         match first.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) if Some(data.len() as u64) == exact => data.into(),
-            Some(Ok(Ok(data))) => Body::stream(Idle::new(self, Some(Ok(data)), idle, busy)),
-            Some(Err(error)) => Body::stream(Idle::new(self, Some(Err(error)), idle, busy)),
+            Some(Ok(Ok(data))) if Some(data.len() as u64) == exact => {
+                under_way.busy.ended();
+                data.into()
+            }
+            Some(Ok(Ok(data))) => Body::stream(Idle::new(self, Some(Ok(data)), idle, under_way)),
+            Some(Err(error)) => Body::stream(Idle::new(self, Some(Err(error)), idle, under_way)),
             // There are no trailers after a length.
-            Some(Ok(Err(_))) | None => Body::stream(Idle::new(self, None, idle, busy)),
+            Some(Ok(Err(_))) | None => Body::stream(Idle::new(self, None, idle, under_way)),
         }
     }
 
@@ -116,10 +121,28 @@ impl Chunks for Multiplexed {
 }
 
 impl Multiplexed {
-    pub fn into_body(self, idle: Duration, busy: Busy) -> Body {
-        match self.body.is_end_stream() {
-            true => Body::Empty,
-            false => Body::stream(Idle::new(self, None, idle, busy)),
+    pub fn into_body(self, idle: Duration, under_way: UnderWay) -> Body {
+        if self.body.is_end_stream() {
+            under_way.busy.ended();
+            return Body::Empty;
+        }
+        Body::stream(Idle::new(self, None, idle, under_way))
+    }
+}
+
+/// A request whose answer has begun.
+pub struct UnderWay {
+    pub busy: Busy,
+    /// The rest of it, which may still be on its way.
+    pub upload: Activity,
+}
+
+impl UnderWay {
+    /// The answer broke off: whoever's fault that was.
+    fn broke_off(&self, error: &io::Error) {
+        let waited = error.kind() == io::ErrorKind::TimedOut && self.upload.waits();
+        if self.upload.broken().is_none() && !waited {
+            self.busy.broke_off(&error.to_string());
         }
     }
 }
@@ -130,18 +153,32 @@ pub struct Idle<T> {
     first: Option<io::Result<Bytes>>,
     limit: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
-    _busy: Busy,
+    under_way: UnderWay,
+    /// Whether it is known how it ended.
+    settled: bool,
 }
 
 impl<T: Chunks> Idle<T> {
-    pub fn new(chunks: T, first: Option<io::Result<Bytes>>, limit: Duration, busy: Busy) -> Self {
+    pub fn new(chunks: T, first: Option<io::Result<Bytes>>, limit: Duration, under_way: UnderWay) -> Self {
         Self {
             chunks,
             first,
             limit,
             sleep: None,
-            _busy: busy,
+            under_way,
+            settled: false,
         }
+    }
+
+    /// What comes next says how the upstream does.
+    fn settle(&mut self, frame: Option<Result<(), &io::Error>>) {
+        match frame {
+            _ if self.settled => return,
+            Some(Err(error)) => self.under_way.broke_off(error),
+            Some(Ok(())) if !self.chunks.is_end() => return,
+            Some(Ok(())) | None => self.under_way.busy.ended(),
+        }
+        self.settled = true;
     }
 }
 
@@ -152,12 +189,14 @@ impl<T: Chunks + Unpin> http_body::Body for Idle<T> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         if let Some(first) = this.first.take() {
+            this.settle(Some(first.as_ref().map(|_| ())));
             return Poll::Ready(Some(first.map(Frame::data)));
         }
         match this.chunks.poll_frame(cx) {
             Poll::Ready(frame) => {
                 // Nobody waits for as long as the client is the slow one.
                 this.sleep = None;
+                this.settle(frame.as_ref().map(|frame| frame.as_ref().map(|_| ())));
                 Poll::Ready(frame)
             }
             Poll::Pending => {
@@ -165,10 +204,11 @@ impl<T: Chunks + Unpin> http_body::Body for Idle<T> {
                 let sleep = this
                     .sleep
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
-                sleep.as_mut().poll(cx).map(|()| {
-                    let reason = "the upstream sent nothing more in time";
-                    Some(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
-                })
+                ready!(sleep.as_mut().poll(cx));
+                let reason = "the upstream sent nothing more in time";
+                let error = io::Error::new(io::ErrorKind::TimedOut, reason);
+                this.settle(Some(Err(&error)));
+                Poll::Ready(Some(Err(error)))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Why an upstream did not answer, and what the client is told.
 
+use std::error::Error as _;
 use std::io;
 
 use http::StatusCode;
@@ -9,7 +10,7 @@ use crate::error::{Error, chain};
 /// How far a request had come when it failed: what may be sent again depends on that (RFC 9110 section 9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// Nothing of the request was sent.
+    /// Nothing of the request was sent, or the upstream says that it did nothing with it.
     Nobody,
     /// A part of it may have been.
     Perhaps,
@@ -117,4 +118,12 @@ impl Failure {
         };
         Self::new(reached, kind, chain(error))
     }
+}
+
+/// Whether an upstream says that it did nothing with a request (RFC 9113 section 8.7).
+pub fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_reset() && cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
 }

@@ -35,7 +35,7 @@ use http_body_util::BodyExt;
 use rustc_hash::FxHashMap;
 
 use self::address::Scheme;
-use self::answer::{Multiplexed, Single};
+use self::answer::{Multiplexed, Single, UnderWay};
 use self::balance::Balance;
 pub use self::cache::{Cached, Outcome};
 use self::connect::{Connection, Shared};
@@ -45,10 +45,11 @@ use self::health::Checks;
 use self::pool::Key;
 pub use self::pool::make_room;
 use self::retry::{Budget, Payload};
-use self::upload::Upload;
+use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
 use crate::error::{Error, Result, chain};
+use crate::http::h3::client as h3;
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
@@ -297,10 +298,12 @@ impl Proxy {
                     let fresh = !connection.used;
                     let request = self.request(call, upstream, payload, true, upgrade)?;
                     match self.single(connection, request, payload).await {
-                        Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
+                        Ok((head, ..)) if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
                             return Err(switched_unasked());
                         }
-                        Ok((head, exchange)) => break self.answered(head, exchange, key, upstream, busy),
+                        Ok((head, exchange, upload)) => {
+                            break self.answered(head, exchange, key, upstream, UnderWay { busy, upload });
+                        }
                         Err(failure) if failure.reached == Reached::Nobody && !fresh && payload.is_there() => {
                             stale = true;
                         }
@@ -317,11 +320,12 @@ impl Proxy {
                 }
                 Connection::Many(shared) => {
                     let request = self.request(call, upstream, payload, false, None)?;
-                    let (head, body) = Box::pin(self.many(shared, request, payload)).await?.into_parts();
+                    let (response, upload) = Box::pin(self.many(shared, request, payload)).await?;
+                    let (head, body) = response.into_parts();
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Err(switched_unasked());
                     }
-                    let body = Multiplexed { body, _place: place }.into_body(idle, busy);
+                    let body = Multiplexed { body, _place: place }.into_body(idle, UnderWay { busy, upload });
                     break Response::from_parts(head, body);
                 }
             }
@@ -443,11 +447,11 @@ impl Proxy {
         connection: h1::Connection,
         request: Request<Body>,
         payload: &mut Payload,
-    ) -> Result<(http::response::Parts, h1::Exchange), Failure> {
+    ) -> Result<(http::response::Parts, h1::Exchange, Activity), Failure> {
         let (request, activity) = Upload::watch(request);
         let answer = pin!(connection.send(request, |_| {}));
         match self.within(&activity, answer).await? {
-            Ok(answered) => Ok(answered),
+            Ok((head, exchange)) => Ok((head, exchange, activity)),
             Err((failure, body)) => {
                 if let Some(error) = activity.broken() {
                     return Err(Failure::upload(error));
@@ -465,17 +469,20 @@ impl Proxy {
         shared: Shared,
         request: Request<Body>,
         payload: &mut Payload,
-    ) -> Result<http::Response<Body>, Failure> {
+    ) -> Result<(http::Response<Body>, Activity), Failure> {
         let (request, activity) = Upload::watch(request);
         match shared {
             Shared::H2(mut sender) => match self.within(&activity, pin!(sender.try_send_request(request))).await? {
-                Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(std::io::Error::other)))),
+                Ok(response) => {
+                    let response = response.map(|body| Body::stream(body.map_err(std::io::Error::other)));
+                    Ok((response, activity))
+                }
                 Err(mut error) => {
                     if let Some(error) = activity.broken() {
                         return Err(Failure::upload(error));
                     }
                     let back = error.take_message();
-                    let reached = if back.is_some() {
+                    let reached = if back.is_some() || failure::is_refused(error.error()) {
                         Reached::Nobody
                     } else {
                         Reached::Perhaps
@@ -487,10 +494,11 @@ impl Proxy {
                 }
             },
             Shared::H3(connection) => match self.within(&activity, pin!(connection.send(request))).await? {
-                Ok(response) => Ok(response),
-                Err(error) => Err(match activity.broken() {
-                    Some(error) => Failure::upload(error),
-                    None => Failure::new(Reached::Perhaps, "reset", chain(&error)),
+                Ok(response) => Ok((response, activity)),
+                Err(error) => Err(match (activity.broken(), &error) {
+                    (Some(error), _) => Failure::upload(error),
+                    (None, h3::Failure::Refused) => Failure::new(Reached::Nobody, "reset", chain(&error)),
+                    (None, _) => Failure::new(Reached::Perhaps, "reset", chain(&error)),
                 }),
             },
         }
@@ -499,7 +507,7 @@ impl Proxy {
     /// The head of an answer has to come within its time, counted from the last byte of the request.
     async fn within<T>(
         &self,
-        activity: &upload::Activity,
+        activity: &Activity,
         mut answer: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Failure> {
         let limit = Duration::from_millis(self.plan.timeouts.response_ms);
@@ -524,7 +532,7 @@ impl Proxy {
         exchange: h1::Exchange,
         key: Key,
         upstream: &Arc<Upstream>,
-        busy: Busy,
+        under_way: UnderWay,
     ) -> Response {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let stream = Arc::new(std::sync::Mutex::new(Some(exchange.into_stream())));
@@ -537,7 +545,7 @@ impl Proxy {
             upstream: upstream.clone(),
         };
         let idle = Duration::from_millis(self.plan.timeouts.idle_ms);
-        Response::from_parts(head, single.into_body(idle, busy))
+        Response::from_parts(head, single.into_body(idle, under_way))
     }
 }
 

@@ -121,3 +121,18 @@ async fn a_slow_start_begins_where_an_ejection_ends() {
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(upstream.share(), 1.0);
 }
+
+#[test]
+fn heads_do_not_make_up_for_answers_that_break_off() {
+    let all = upstreams(&[(1, false)]);
+    for (ended, available) in [(false, true), (false, true), (true, true), (false, true), (false, true), (false, false)]
+    {
+        all[0].succeeded();
+        match ended {
+            true => all[0].ended(),
+            false => all[0].broke_off("it broke off"),
+        }
+        assert_eq!(all[0].is_available(), available);
+    }
+    assert_eq!(all[0].counters.failures.load(Relaxed), 5);
+}

@@ -30,8 +30,10 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     ejection: plan::Ejection,
     in_flight: AtomicUsize,
-    /// In a row.
+    /// In a row: requests that got no answer.
     failures: AtomicU32,
+    /// In a row: answers that broke off.
+    broken: AtomicU32,
     /// Milliseconds on the clock of [`now`].
     ejected_until: AtomicU64,
     /// What active checks say.
@@ -69,6 +71,7 @@ impl Upstream {
             ejection: proxy.ejection.clone(),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
+            broken: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
             slow_start: proxy.slow_start_ms,
@@ -98,13 +101,35 @@ impl Upstream {
         }
     }
 
+    /// There is the head of an answer.
     pub fn succeeded(&self) {
         self.failures.store(0, Relaxed);
     }
 
+    /// There is none.
     pub fn failed(&self) {
+        self.count(&self.failures);
+    }
+
+    /// An answer came to its end.
+    pub fn ended(&self) {
+        // Nearly always it is 0, and nobody else has to hear of it.
+        if self.broken.load(Relaxed) != 0 {
+            self.broken.store(0, Relaxed);
+        }
+    }
+
+    /// An answer broke off after its head. Heads that come between do not make up for that: answers that end do.
+    pub fn broke_off(&self, reason: &str) {
+        let fields = [("upstream", (&*self.url).into()), ("reason", reason.into())];
+        let message = "the answer of an upstream broke off";
+        log::record(Level::Warn, "velocity::proxy", "upstream_broke_off", message, &fields);
+        self.count(&self.broken);
+    }
+
+    fn count(&self, in_a_row: &AtomicU32) {
         self.counters.failures.fetch_add(1, Relaxed);
-        let failures = self.failures.fetch_add(1, Relaxed) + 1;
+        let failures = in_a_row.fetch_add(1, Relaxed) + 1;
         if self.ejection.failures == 0 || failures < self.ejection.failures || !self.is_available() {
             return;
         }
@@ -142,6 +167,7 @@ impl Upstream {
             let until = self.ejected_until.swap(0, Relaxed);
             self.back.fetch_max(until.min(now()), Relaxed);
             self.failures.store(0, Relaxed);
+            self.broken.store(0, Relaxed);
         }
     }
 
@@ -158,6 +184,14 @@ impl Busy {
         upstream.in_flight.fetch_add(1, Relaxed);
         upstream.counters.requests.fetch_add(1, Relaxed);
         Self(upstream.clone())
+    }
+}
+
+impl std::ops::Deref for Busy {
+    type Target = Upstream;
+
+    fn deref(&self) -> &Upstream {
+        &self.0
     }
 }
 

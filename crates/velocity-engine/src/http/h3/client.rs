@@ -62,6 +62,9 @@ pub enum Failure {
     Lost(#[from] ConnectionError),
     #[error("the connection was lost")]
     Gone,
+    /// It did nothing with it (RFC 9114 section 4.1.1).
+    #[error("the server refused the request")]
+    Refused,
     #[error("the server gave up on the request: {0}")]
     Reset(String),
     #[error("the server does not follow HTTP/3: {0}")]
@@ -518,7 +521,10 @@ impl Client {
             self.link.h3.finished(id.into());
         }
         if let Some(reply) = reply {
-            let _ = reply.send(Err(Failure::Reset(format!("{why:#x}"))));
+            let _ = reply.send(Err(match why == Code::RequestRejected.value() {
+                true => Failure::Refused,
+                false => Failure::Reset(format!("{why:#x}")),
+            }));
         }
         if let Some(inbox) = inbox {
             inbox.fail("the server gave up on the answer");
