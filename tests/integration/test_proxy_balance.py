@@ -1,5 +1,5 @@
-"""Clients that stay with their upstream by a cookie, upstreams that begin slowly when they are back, and those that fail
-in the middle of an answer or refuse a request.
+"""Clients that stay with their upstream by a cookie, upstreams that begin slowly when they are back, and those that
+fail in the middle of an answer or refuse a request.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def two() -> Iterator[list[Backend]]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_client_stays(pair: Pair, two: list[Backend], protocol: Protocol) -> None:
-    with serve(pair, {"/": proxy(*(one.url for one in two), balance=STICKY, ejection=NEVER)}) as engine:
+    with serve(
+        pair, {"/": proxy(*(one.url for one in two), balance=STICKY, ejection=NEVER, retries={"attempts": 1})}
+    ) as engine:
         cookies: dict[str, str] = {}
         for path in ("/first", "/second"):
             answer = ask(protocol, engine.port, path)

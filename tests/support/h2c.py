@@ -21,7 +21,8 @@ class H2c:
     """A thread for each connection. What it does goes by the path.
 
     `/echo` gives the body back and its length in a trailer, `/half` resets a stream after half a body, `/refused`
-    does so before anything and says that it did nothing, `/cancelled` does not say so, `/goaway` ends the connection and answers, `/silent` says nothing; all others say `hello`.
+    does so before anything and says that nothing was done, `/cancelled` does not say so, `/goaway` ends the connection
+    and answers, `/silent` says nothing; all others say `hello`.
     """
 
     def __init__(self) -> None:
