@@ -125,8 +125,14 @@ async fn a_slow_start_begins_where_an_ejection_ends() {
 #[test]
 fn heads_do_not_make_up_for_answers_that_break_off() {
     let all = upstreams(&[(1, false)]);
-    for (ended, available) in [(false, true), (false, true), (true, true), (false, true), (false, true), (false, false)]
-    {
+    for (ended, available) in [
+        (false, true),
+        (false, true),
+        (true, true),
+        (false, true),
+        (false, true),
+        (false, false),
+    ] {
         all[0].succeeded();
         match ended {
             true => all[0].ended(),

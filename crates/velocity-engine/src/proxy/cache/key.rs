@@ -223,7 +223,7 @@ fn cookie<'a>(head: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
 fn is_ours(name: &str) -> bool {
     matches!(
         name,
-        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
+        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-real-ip"
     )
 }
 
@@ -238,7 +238,7 @@ fn deceiving(call: &Call<'_>, values: &mut Vec<u8>) {
             false => Cow::Borrowed(name.as_str()),
         };
         let suspect = match &*plain {
-            "x-forwarded-for" => false,
+            "x-forwarded-for" | "x-real-ip" => false,
             name if is_ours(name) => trusted,
             name => name.starts_with("x-forwarded-") || DECEIVING.contains(&name),
         };
@@ -389,6 +389,7 @@ mod tests {
             (("forwarded", "for=192.0.2.1;host=evil.example"), true, false),
             (("forwarded", "for=192.0.2.1"), true, false),
             (("x-forwarded-for", "6.6.6.6"), true, true),
+            (("x-real-ip", "6.6.6.6"), true, true),
             (("x-forwarded-port", "8080"), false, false),
             (("x-forwarded-prefix", "/evil"), false, false),
             (("x_forwarded_prefix", "/evil"), false, false),
@@ -411,6 +412,28 @@ mod tests {
             )
             .await
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_written_here_depends_on_the_client() {
+        let none = parts(&[]);
+        for name in ["x-forwarded-for", "x-real-ip", "forwarded"] {
+            let forged = [(name, "6.6.6.6")];
+            assert!(
+                same(&[name], &none, &forged, &[], false).await,
+                "{name}: what strangers write goes no further"
+            );
+            let of = with_call(&head("/", &[]), async |call| {
+                Selector::of(&call, &none, &varying(&[name])).unwrap()
+            })
+            .await;
+            let another = with_call(&head("/", &[]), async |call| {
+                let client = call.remote;
+                of.selects(&Call { client, ..call }, &none)
+            })
+            .await;
+            assert!(!another, "{name}");
+        }
     }
 
     #[tokio::test]
