@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -159,6 +162,25 @@ def test_children_of_applications_can_be_told_to_stop(tmp_path: Path) -> None:
     )
     with serving(tmp_path, "starts:app", "--app-dir", tmp_path) as server:
         assert bytes(ask("h2", server.port, "/").body) == b"-15"
+
+
+def test_from_a_program(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import sys\n"
+        "from velocity import asgi\n"
+        "async def app(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': b'by itself'})\n"
+        "sys.exit(asgi.serve(app, listen='127.0.0.1:0', root_path='/x'))\n"
+    )
+    running = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    with running, running.stderr:
+        found = next(filter(None, (re.search(r"https://localhost:(\d+)/", line) for line in running.stderr)))
+        assert bytes(ask("h2", int(found[1]), "/").body) == b"by itself"
+        running.terminate()
+        assert running.wait(10) == 0
 
 
 def test_code_that_changes(tmp_path: Path) -> None:

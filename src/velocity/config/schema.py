@@ -26,6 +26,7 @@ _KINDS = {
     "files": "FilesRoute",
     "redirect": "RedirectRoute",
     "proxy": "ProxyRoute",
+    "python": "PythonRoute",
 }
 
 

@@ -21,7 +21,7 @@ from velocity.asgi.loading import load
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from velocity.config.program import Program
     from velocity.server.reload import Reloader
@@ -39,6 +39,7 @@ def serve(
     grace: float | None,
     on_start: Callable[[list[str]], None],
     reloader: Reloader | None = None,
+    loaded: Mapping[str, Any] | None = None,
 ) -> int:
     """Serve a Plan and its applications until a signal says otherwise.
 
@@ -48,6 +49,7 @@ def serve(
         grace: seconds that requests in flight may take after the first signal; None is for ever.
         on_start: called with the bound addresses once the server accepts connections.
         reloader: follows the configuration files, where there are any.
+        loaded: applications that are there already, by the name of their program.
 
     Returns:
         The exit code: 0 after a graceful stop.
@@ -59,7 +61,8 @@ def serve(
     """
     applications = []
     for program in programs:
-        application, has_lifespan = adapt(load(program), program.interface, program.target)
+        found = (loaded or {}).get(program.name)
+        application, has_lifespan = adapt(found or load(program), program.interface, program.target)
         applications.append((program, application, has_lifespan))
     hosting = _Hosting(plan, applications, grace, on_start, reloader)
     # Before the runner, which would install a handler of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from velocity.errors import ConfigError, StartError
 from velocity.files import sibling
@@ -158,6 +158,34 @@ def run(launch: Launch, say: Callable[[str], None]) -> int:
 
     logs.configure(launch.runtime.log_format, launch.runtime.verbosity)
     return supervise(launch, lambda addresses: announce(launch, addresses, say))
+
+
+def serve_application(application: Any, options: dict[str, Any]) -> int:
+    """Serve an application that is there already; see `velocity.asgi.serve`."""
+    import sys
+
+    from velocity.config.options import ServeOptions
+    from velocity.server import hosting
+    from velocity.telemetry import logs
+
+    values = dict(options)
+    runtime = Runtime.check(values.pop("log_format", None), values.pop("verbose", 0), values.pop("grace_period", None))
+    if values.get("cert") is None:
+        values.setdefault("self_signed", True)
+    prepared = prepare(ServeOptions.check({**values, "app": "__main__:app"}), runtime)
+    logs.configure(runtime.log_format, runtime.verbosity)
+    program = prepared.programs[0]
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    return hosting.serve(
+        prepared.plan,
+        prepared.programs,
+        runtime.grace,
+        lambda addresses: announce(prepared._replace(root=type(application).__name__), addresses, say),
+        loaded={program.name: application},
+    )
 
 
 def supervise(launch: Launch, on_start: Callable[[list[str]], None], reloader: Reloader | None = None) -> int:

@@ -35,6 +35,7 @@ def started(**changes: Any) -> Launch:
         "alpn": ("velocity/1", "h3", "h2", "http/1.1"),
         "profile": "balanced",
         "root": "/s",
+        "programs": (),
         "runtime": Runtime(),
     }
     return Launch(**{**values, **changes})
@@ -202,7 +203,7 @@ def test_log_formats_refused(log_format: str) -> None:
 def test_run_sets_up_the_logger_before_anything_can_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[Any] = []
 
-    def serve(plan: str, grace: float | None, _: object) -> int:
+    def serve(plan: str, grace: float | None, _: object, reloader: object) -> int:
         order.append((plan, grace))
         return 7
 
