@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support import application
 from velocity import _core
 from velocity.config.configuration import open_configuration
 from velocity.config.plan import Certificate, Plan
@@ -101,7 +102,7 @@ def test_the_engine_serves_every_accepted_plan(path: Path, tmp_path: Path) -> No
     plan["tls"]["certificates"] = [find_certificate(pair[0], pair[1]).model_dump(mode="json")]
     plan["tls"]["client_auth"] = None
     plan["templates"] = plan["templates"] and str(tmp_path)
-    _core.Engine(json.dumps(plan)).abort()
+    _core.Engine(json.dumps(plan), applications=application.of_plan(plan)).abort()
 
 
 def test_nothing_is_left_over() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
+from support import application
 from velocity import _core
 from velocity.cli.app import run
 from velocity.config.plan import Plan
@@ -105,7 +106,9 @@ def bindable(name: str, place: tuple[Path, self_signed.KeyPair]) -> dict[str, An
         listener["address"] = "[::1]:0" if host.startswith("[") else "127.0.0.1:0"
     for site in plan["sites"]:
         for route in site["routes"]:
-            route["handler"]["root"] = str(root)
+            files = route["handler"] if route["handler"]["kind"] == "files" else route["handler"]["files"]
+            if files is not None:
+                files["root"] = str(root)
     certificate = launch.find_certificate(pair.chain_file, pair.key_file)
     plan["tls"]["certificates"] = [certificate.model_dump(mode="json")]
     return plan
@@ -115,7 +118,7 @@ def bindable(name: str, place: tuple[Path, self_signed.KeyPair]) -> dict[str, An
 def test_the_engine_serves_every_accepted_plan(name: str, place: tuple[Path, self_signed.KeyPair]) -> None:
     plan = bindable(name, place)
     assert Plan.model_validate_json(json.dumps(plan)).model_dump(mode="json") == plan
-    engine = _core.Engine(json.dumps(plan))
+    engine = _core.Engine(json.dumps(plan), applications=application.of_plan(plan))
     try:
         assert len(engine.addresses) == len(plan["listeners"])
     finally:

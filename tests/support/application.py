@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.clients import Protocol, ask
 from support.server import Server
+from velocity import _core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,20 @@ def facts(port: int, protocol: Protocol = "http/1.1", path: str = "/facts") -> d
     assert answer.status == 200, answer
     known: dict[str, Any] = json.loads(answer.body)
     return known
+
+
+def of_plan(plan: Mapping[str, Any]) -> dict[str, _core.Application]:
+    """What an engine needs for the routes of a Plan whose applications nobody asks for anything."""
+    handlers = [route["handler"] for site in plan["sites"] for route in site["routes"]]
+    loop = asyncio.new_event_loop()
+    try:
+        return {
+            one["app"]: _core.Application(lambda *_: None, lambda _: None, loop)
+            for one in handlers
+            if one["kind"] == "python"
+        }
+    finally:
+        loop.close()
 
 
 def told(port: int) -> list[str]:
