@@ -222,7 +222,10 @@ class Upstream(_Part):
     """One of the servers that a route passes requests on to."""
 
     url: str
-    """`http://`, `https://`, `h2c://`, `h3://` or `velocity://` with host and port; or `unix:/run/app.sock`."""
+    """`http://`, `https://`, `h2c://`, `h3://` or `velocity://` with host and port; or `unix:/run/app.sock`.
+
+    A host that begins with `_` is a service whose servers DNS knows.
+    """
     weight: int = 1
     backup: bool = False
     """Asked only when no other can be."""
@@ -337,6 +340,8 @@ class Proxy(_Part):
     ejection: Ejection = Ejection()
     slow_start_ms: int = 0
     """How long an upstream that has come back has less than its weight; 0 for not at all."""
+    resolver: str | None = None
+    """Address and port of the DNS server to ask where services are; None is the system's."""
     cache: Cache | None = None
 
 

@@ -43,6 +43,7 @@ from velocity.config.section import (
     Host,
     Network,
     PathText,
+    Resolver,
     Section,
     Status,
     Upstream,
@@ -284,6 +285,8 @@ class UpstreamOptions(Section):
     eject: EjectionRule = EjectionRule()
     slow_start: Duration = 0
     """How long an upstream that has come back has less than its weight."""
+    resolver: Resolver | None = None
+    """The DNS server to ask where services are, for upstreams such as `http://_http._tcp.example.com`."""
     tls: UpstreamTlsRule = UpstreamTlsRule()
     headers: Rewrites = Rewrites()
     cache: Annotated[CacheRule | None, Also(_cache, {"type": "boolean"})] = None
@@ -315,6 +318,7 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
         health=_planned_health(options.health),
         ejection=Ejection(failures=options.eject.failures, for_ms=options.eject.duration),
         slow_start_ms=options.slow_start,
+        resolver=options.resolver,
         cache=_planned_cache(options.cache, folder),
     )
 

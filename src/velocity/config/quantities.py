@@ -26,6 +26,7 @@ __all__ = [
     "parse_origin",
     "parse_path",
     "parse_pattern",
+    "parse_resolver",
     "parse_size",
     "parse_upstream",
     "pattern_key",
@@ -39,6 +40,7 @@ _MAX_BYTES = 1 << 50
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+/?")
 """What most paths are, which needs no second look."""
+_SERVICE = re.compile(r"_[a-z0-9-]{1,62}\._(?:tcp|udp)\.")
 _PARAMETER = re.compile(r"\{(\*?)([A-Za-z_][A-Za-z0-9_]*)\}")
 
 MatchKind = Literal["exact", "prefix", "pattern"]
@@ -250,7 +252,28 @@ def parse_upstream(text: str) -> str:
         raise BadValueError(f"{text[:80]!r} is no upstream", hint)
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise BadValueError(f"{text[:80]!r} has more than a host and a port", hint)
-    return f"{parts.scheme}://{_host(parts.hostname)}{'' if port is None else f':{port}'}"
+    # A service, which DNS knows (RFC 2782): what begins with underscores is no part of a host name.
+    service = _SERVICE.match(parts.hostname) if port is None else None
+    prefix = service[0] if service is not None else ""
+    return f"{parts.scheme}://{prefix}{_host(parts.hostname.removeprefix(prefix))}{'' if port is None else f':{port}'}"
+
+
+def parse_resolver(text: str) -> str:
+    """Address and port of a DNS server: `127.0.0.1:53`, `[::1]:53`.
+
+    Raises:
+        BadValueError: no address, or no port.
+    """
+    host, colon, port = text.strip().rpartition(":")
+    try:
+        if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+            raise ValueError
+        address = ipaddress.ip_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else None
+        address = address or ipaddress.IPv4Address(host)
+    except ValueError:
+        hint = "write the address of a DNS server and its port, for example 127.0.0.1:53"
+        raise BadValueError(f"{text[:80]!r} is no resolver", hint) from None
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
 
 
 def parse_origin(text: str) -> str:

@@ -32,6 +32,7 @@ from velocity.config.quantities import (
     parse_origin,
     parse_path,
     parse_pattern,
+    parse_resolver,
     parse_size,
     parse_upstream,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "ProfileName",
     "ProfilePolicy",
     "Protocols",
+    "Resolver",
     "Section",
     "Status",
     "Strings",
@@ -173,6 +175,7 @@ ProfileName = Annotated[
 Network = Annotated[str, BeforeValidator(text_of(parse_network)), WithJsonSchema(_TEXT)]
 Origin = Annotated[str, BeforeValidator(text_of(parse_origin)), WithJsonSchema(_TEXT)]
 Upstream = Annotated[str, BeforeValidator(text_of(parse_upstream)), WithJsonSchema(_TEXT)]
+Resolver = Annotated[str, BeforeValidator(text_of(parse_resolver)), WithJsonSchema(_TEXT)]
 Method = Annotated[str, BeforeValidator(text_of(parse_method)), WithJsonSchema(_TEXT)]
 FieldName = Annotated[str, BeforeValidator(text_of(parse_field_name)), WithJsonSchema(_TEXT)]
 CookieName = Annotated[str, BeforeValidator(text_of(parse_cookie_name)), WithJsonSchema(_TEXT)]

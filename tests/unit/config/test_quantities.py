@@ -131,7 +131,15 @@ def test_networks() -> None:
 
 PARSERS: list[Callable[[str], Any]] = [
     *(q.parse_duration, q.parse_size, q.parse_network, q.parse_pattern, q.parse_upstream, q.parse_origin),
-    *(q.parse_host, q.parse_method, q.parse_field_name, q.parse_cookie_name, q.parse_field_value, q.parse_file_name),
+    *(
+        q.parse_host,
+        q.parse_method,
+        q.parse_resolver,
+        q.parse_field_name,
+        q.parse_cookie_name,
+        q.parse_field_value,
+        q.parse_file_name,
+    ),
 ]
 
 

@@ -182,6 +182,8 @@ pub struct Proxy {
     pub ejection: Ejection,
     /// How long an upstream that has come back has less than its weight; 0 for not at all.
     pub slow_start_ms: u64,
+    /// Address and port of the DNS server to ask where services are; `None` is the system's.
+    pub resolver: Option<String>,
     pub cache: Option<Cache>,
 }
 
@@ -229,6 +231,7 @@ pub enum CacheKeyOf {
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// `http://`, `https://`, `h2c://`, `h3://` or `velocity://` with host and port; or `unix:/run/app.sock`.
+    /// A host that begins with `_` is a service whose servers DNS knows.
     pub url: String,
     pub weight: u32,
     /// Asked only when no other can be.

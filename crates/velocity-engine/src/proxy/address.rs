@@ -21,7 +21,7 @@ pub enum Scheme {
     Velocity,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Name or address without brackets, and port.
     Host(String, u16),
@@ -81,9 +81,31 @@ impl Address {
     }
 }
 
+/// Scheme and name of `http://_http._tcp.example.com`: a service that DNS knows (RFC 2782).
+pub fn service(url: &str) -> Option<(&str, &str)> {
+    let (scheme, name) = url.split_once("://")?;
+    (name.starts_with('_') && !name.contains(':')).then_some((scheme, name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services() {
+        assert_eq!(
+            service("https://_app._tcp.example.com"),
+            Some(("https", "_app._tcp.example.com"))
+        );
+        for other in [
+            "http://app.example.com",
+            "http://_app.example.com:80",
+            "unix:/_app",
+            "_app._tcp.example.com",
+        ] {
+            assert_eq!(service(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn addresses() {

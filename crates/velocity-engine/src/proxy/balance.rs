@@ -66,26 +66,30 @@ impl Balance {
     }
 
     /// The place of an upstream for this request: one that is available and was not `tried`, then one that was not
-    /// tried, then any. Backups come only after all others.
+    /// tried, then any. Those of a higher rank come only after all others.
     pub fn choose(&self, upstreams: &[Arc<Upstream>], tried: &[usize], call: &Call<'_>) -> usize {
         if let [_] = upstreams {
             return 0;
         }
         let fresh = |place: &usize| !tried.contains(place);
         let up = |place: &usize| upstreams[*place].is_available();
-        let first = |place: &usize| !upstreams[*place].backup;
+        let rank = |place: &usize| upstreams[*place].rank;
         if let Some(place) = self.sticky().and_then(|sticky| sticky.place(&call.parts.headers))
             && fresh(&place)
             && up(&place)
         {
             return place;
         }
+        let lowest = (0..upstreams.len())
+            .filter(|place| fresh(place) && up(place))
+            .map(|place| rank(&place))
+            .min();
+        let first = |place: &usize| Some(rank(place)) == lowest;
         let threshold = self.threshold();
         let ready = |place: &usize| upstreams[*place].share() > threshold;
         let pick = |wanted: &dyn Fn(&usize) -> bool| self.among(upstreams, wanted, call);
         pick(&|place| fresh(place) && up(place) && first(place) && ready(place))
             .or_else(|| pick(&|place| fresh(place) && up(place) && first(place)))
-            .or_else(|| pick(&|place| fresh(place) && up(place)))
             .or_else(|| pick(&|place| fresh(place)))
             .or_else(|| pick(&up))
             .unwrap_or_default()
@@ -193,9 +197,12 @@ impl Key {
     }
 }
 
-/// Smooth weighted round robin: heavy ones are spread out over the round, in which backups have no turn.
+/// Smooth weighted round robin: heavy ones are spread out over the round, in which only those of the lowest rank have turns.
 fn turns(upstreams: &[Arc<Upstream>]) -> Vec<usize> {
-    let first: Vec<usize> = (0..upstreams.len()).filter(|place| !upstreams[*place].backup).collect();
+    let lowest = upstreams.iter().map(|upstream| upstream.rank).min();
+    let first: Vec<usize> = (0..upstreams.len())
+        .filter(|place| Some(upstreams[*place].rank) == lowest)
+        .collect();
     let total = first
         .iter()
         .map(|place| upstreams[*place].weight)

@@ -36,6 +36,13 @@ impl Checks {
             tokio::spawn(watch(Arc::downgrade(upstream), plan.clone()));
         }
     }
+
+    /// One more that was not there at first.
+    pub fn watch(&self, upstream: &Arc<Upstream>) {
+        if let Some(plan) = &self.plan {
+            tokio::spawn(watch(Arc::downgrade(upstream), plan.clone()));
+        }
+    }
 }
 
 async fn watch(upstream: Weak<Upstream>, plan: plan::Health) {

@@ -7,6 +7,7 @@ mod answer;
 mod balance;
 mod cache;
 mod connect;
+mod discovery;
 mod failure;
 mod fields;
 mod h1;
@@ -39,6 +40,7 @@ use self::answer::{Multiplexed, Single, UnderWay};
 use self::balance::Balance;
 pub use self::cache::{Cached, Outcome};
 use self::connect::{Connection, Shared};
+use self::discovery::Discovery;
 use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
 use self::health::Checks;
@@ -60,13 +62,44 @@ use crate::service::plain;
 /// An answer that is not to be streamed is read first if it is no longer than this, in bytes.
 const READ_FIRST: usize = 1 << 20;
 
+const UNREACHABLE: &str = "the server behind this one cannot be reached\n";
+
 /// One `proxy` of the Plan. Routes with equal ones share it.
 pub struct Proxy {
-    upstreams: Vec<Arc<Upstream>>,
-    balance: Balance,
+    upstreams: Upstreams,
     budget: Budget,
     checks: Checks,
     plan: plan::Proxy,
+}
+
+/// Servers for the same requests, and who of them gets which.
+struct Group {
+    upstreams: Vec<Arc<Upstream>>,
+    balance: Balance,
+}
+
+impl Group {
+    fn new(plan: &plan::Proxy, upstreams: Vec<Arc<Upstream>>) -> Result<Self> {
+        Ok(Self {
+            balance: Balance::new(&plan.balance, &upstreams)?,
+            upstreams,
+        })
+    }
+}
+
+enum Upstreams {
+    Fixed(Group),
+    /// DNS says which there are.
+    Found(Arc<Discovery>),
+}
+
+impl Upstreams {
+    fn known(&self) -> Vec<Arc<Upstream>> {
+        match self {
+            Upstreams::Fixed(group) => group.upstreams.clone(),
+            Upstreams::Found(discovery) => discovery.current().upstreams.clone(),
+        }
+    }
 }
 
 /// What became of a request, for the access log; among the extensions of a response.
@@ -149,7 +182,7 @@ impl Known {
     /// Name and value of the counters of every upstream, whichever proxies have it.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
-        for upstream in self.present.values().flat_map(|proxy| &proxy.upstreams) {
+        for upstream in self.present.values().flat_map(|proxy| proxy.upstreams.known()) {
             let counters = &upstream.counters;
             let named = [
                 ("upstream_requests", &counters.requests),
@@ -174,13 +207,14 @@ impl Proxy {
                 Error::config("UPSTREAM_INVALID", "a proxy without upstreams").hint("name one: http://HOST:PORT")
             );
         }
-        let upstreams: Vec<Arc<Upstream>> = plan
-            .upstreams
-            .iter()
-            .map(|one| Ok(Arc::new(Upstream::new(one, plan)?)))
-            .collect::<Result<_>>()?;
+        let upstreams = if Discovery::is_needed(plan) {
+            Upstreams::Found(Discovery::new(plan)?)
+        } else {
+            let upstreams = plan.upstreams.iter();
+            let upstreams = upstreams.map(|one| Ok(Arc::new(Upstream::new(one, plan)?)));
+            Upstreams::Fixed(Group::new(plan, upstreams.collect::<Result<_>>()?)?)
+        };
         Ok(Self {
-            balance: Balance::new(&plan.balance, &upstreams)?,
             checks: Checks::new(plan.health.as_ref()),
             budget: Budget::default(),
             upstreams,
@@ -190,7 +224,20 @@ impl Proxy {
 
     /// Pass a request on.
     pub async fn respond(&self, call: &Call<'_>, body: Body) -> Response {
-        self.checks.begin(&self.upstreams);
+        let found;
+        let Group { upstreams, balance } = match &self.upstreams {
+            Upstreams::Fixed(group) => {
+                self.checks.begin(&group.upstreams);
+                group
+            }
+            Upstreams::Found(discovery) => {
+                found = Box::pin(discovery.found()).await;
+                &*found
+            }
+        };
+        if upstreams.is_empty() {
+            return plain(StatusCode::BAD_GATEWAY, UNREACHABLE);
+        }
         self.budget.earn();
         let method = &call.parts.method;
         let upgrade = upgrade_of(call);
@@ -206,15 +253,14 @@ impl Proxy {
         let mut tried = Vec::new();
         let mut attempts = 0;
         loop {
-            let place = self.balance.choose(&self.upstreams, &tried, call);
-            let upstream = &self.upstreams[place];
+            let place = balance.choose(upstreams, &tried, call);
+            let upstream = &upstreams[place];
             attempts += 1;
             let outcome = self.attempt(call, upstream, &mut payload, upgrade.as_ref()).await;
             let left = attempts <= self.plan.retries.attempts;
             match outcome {
                 Ok(mut response) => {
-                    let tie = self
-                        .balance
+                    let tie = balance
                         .sticky()
                         .and_then(|sticky| sticky.tie(place, &call.parts.headers));
                     if let Some(cookie) = tie {
@@ -396,8 +442,8 @@ impl Proxy {
         };
         let path = self.path(call).ok_or_else(|| invalid("path"))?;
         let mut fields = fields::request(call, single);
-        if let Some(sticky) = self.balance.sticky() {
-            sticky.strip(&mut fields);
+        if let (plan::BalanceBy::Sticky, Some(name)) = (self.plan.balance.by, &self.plan.balance.name) {
+            sticky::strip(name, &mut fields);
         }
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
@@ -643,7 +689,7 @@ fn gateway(failure: &Failure, upstream: &Upstream, attempts: u32) -> Response {
     let text = match failure.status {
         StatusCode::SERVICE_UNAVAILABLE => "there is no room for this request now\n",
         StatusCode::GATEWAY_TIMEOUT => "the server behind this one did not answer in time\n",
-        _ => "the server behind this one cannot be reached\n",
+        _ => UNREACHABLE,
     };
     let mut response = plain(failure.status, text);
     response.headers_mut().remove(DATE);

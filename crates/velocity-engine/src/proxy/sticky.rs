@@ -50,11 +50,11 @@ impl Sticky {
         let (_, field) = self.upstreams.get(place)?;
         (self.place(headers) != Some(place)).then_some(field)
     }
+}
 
-    /// The cookie is between the client and us.
-    pub fn strip(&self, headers: &mut HeaderMap) {
-        cookie::strip(headers, |name| name == self.name.as_bytes());
-    }
+/// The cookie is between the client and us.
+pub fn strip(name: &str, headers: &mut HeaderMap) {
+    cookie::strip(headers, |other| other == name.as_bytes());
 }
 
 /// The same for every server and after every start, and not where the upstream is.
@@ -84,7 +84,7 @@ mod tests {
         headers.insert("cookie", format!("a=b; {pair}").parse().unwrap());
         assert_eq!(sticky.place(&headers), Some(1));
         assert!(sticky.tie(1, &headers).is_none() && sticky.tie(0, &headers).is_some());
-        sticky.strip(&mut headers);
+        strip("__Host-backend", &mut headers);
         assert_eq!(headers["cookie"], "a=b");
         headers.insert("cookie", HeaderValue::from_static("__Host-backend=0123456789abcdef"));
         assert_eq!(sticky.place(&headers), None, "nobody that there is");

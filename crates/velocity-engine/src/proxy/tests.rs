@@ -27,6 +27,7 @@ fn plan(weights: &[(u32, bool)], strip_prefix: &str) -> plan::Proxy {
         "health": null,
         "ejection": {"failures": 3, "for_ms": 1000},
         "slow_start_ms": 0,
+        "resolver": null,
         "cache": null,
     }))
     .unwrap()
@@ -38,12 +39,12 @@ pub fn starting_slowly(weights: &[(u32, bool)], slow_start_ms: u64) -> Vec<Arc<U
         slow_start_ms,
         ..plan(weights, "")
     };
-    Proxy::new(&plan).unwrap().upstreams
+    Proxy::new(&plan).unwrap().upstreams.known()
 }
 
 /// Upstreams of these weights, some of them backups.
 pub fn upstreams(weights: &[(u32, bool)]) -> Vec<Arc<Upstream>> {
-    Proxy::new(&plan(weights, "")).unwrap().upstreams
+    Proxy::new(&plan(weights, "")).unwrap().upstreams.known()
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! One upstream: where it is, how it has been, and how busy it is. Shared by all workers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -14,6 +15,8 @@ use crate::error::Result;
 use crate::log::{self, Level};
 use crate::plan;
 
+/// More than any priority.
+const BACKUP: u32 = 1 << 16;
 /// The share of its weight that an upstream begins with.
 const LEAST: f64 = 0.01;
 
@@ -24,7 +27,8 @@ pub struct Upstream {
     pub address: Address,
     pub names: Names,
     pub weight: u32,
-    pub backup: bool,
+    /// Lower ones are asked first; that of a backup is above all priorities (RFC 2782).
+    pub rank: u32,
     /// How to shake hands; `None` in clear.
     pub tls: Option<client::Options>,
     pub connect_timeout: Duration,
@@ -66,7 +70,7 @@ impl Upstream {
             address,
             names: Names::default(),
             weight: plan.weight.max(1),
-            backup: plan.backup,
+            rank: if plan.backup { BACKUP } else { 0 },
             connect_timeout,
             ejection: proxy.ejection.clone(),
             in_flight: AtomicUsize::new(0),
@@ -78,6 +82,26 @@ impl Upstream {
             back: AtomicU64::new(0),
             counters: Counters::default(),
         })
+    }
+
+    /// Where DNS says that it is: nobody has to ask the system.
+    pub fn is_at(&mut self, address: IpAddr) {
+        let Place::Host(_, port) = self.address.place else {
+            return;
+        };
+        match &mut self.tls {
+            Some(tls) => tls.connect_to = Some((address.to_string(), port)),
+            None => self.address.place = Place::Host(address.to_string(), port),
+        }
+    }
+
+    /// Whether it is what another one was made for.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let elsewhere = |one: &Self| one.tls.as_ref().and_then(|tls| tls.connect_to.clone());
+        self.url == other.url
+            && (self.weight, self.rank) == (other.weight, other.rank)
+            && self.address.place == other.address.place
+            && elsewhere(self) == elsewhere(other)
     }
 
     /// Whether requests may go there.
