@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -79,6 +80,15 @@ def test_wsgi(tmp_path: Path, flags: tuple[str, ...]) -> None:
             assert bytes(send(protocol, server.port, "/a/b", b"body").body) == b"POST /a/bbody"
         large = b"x" * 1_000_000
         assert bytes(send("h2", server.port, "/", large).body).endswith(large)
+        with Http1(server.port) as client:
+            client.send("POST", "/", [("transfer-encoding", "chunked")])
+            client.socket.sendall(b"3\r\nabc\r\n0\r\n\r\n")
+            assert client.receive().body == b"POST /abc"
+            client.send("POST", "/", [("transfer-encoding", "chunked")])
+            with contextlib.suppress(OSError):
+                for _ in range(17):
+                    client.socket.sendall(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+            assert client.receive().status == 411
 
 
 def test_so_many_requests_and_no_more(tmp_path: Path) -> None:

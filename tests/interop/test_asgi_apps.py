@@ -19,6 +19,7 @@ from support.site import noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.server import Server
 
@@ -93,3 +94,17 @@ def test_a_chat(server: Server) -> None:
 def test_a_middleware_sees_the_protocol(server: Server) -> None:
     for protocol in PROTOCOLS:
         assert ask(protocol, server.port, "/sync")["x-protocol"] == protocol
+
+
+@pytest.mark.parametrize("target", ["django_site:app", "django_site:wsgi"])
+def test_django(tmp_path: Path, target: str) -> None:
+    with serving(tmp_path, target) as server:
+        for protocol in PROTOCOLS:
+            assert bytes(ask(protocol, server.port, "/hello/b%C3%BCcher").body).decode() == "hello, bücher"
+            body = noise(200_000)
+            known = json.loads(send(protocol, server.port, "/facts?a=b", body).body)
+            assert known.pop("host").startswith("localhost")
+            assert known == {"secure": True, "method": "POST", "body": len(body), "query": {"a": "b"}}
+            assert ask(protocol, server.port, "/none").status == 404
+        if target.endswith("app"):
+            assert bytes(ask("h3", server.port, "/numbers").body) == b"0\n1\n2\n"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["adapt", "speaks_wsgi"]
 
 _WSGI_THREADS = 10
+_MAX_UNMEASURED = 16 << 20
+"""Bytes of a body without a length that are kept."""
 
 
 def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, bool]:
@@ -24,7 +26,7 @@ def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, boo
     if interface == "wsgi" or (interface == "auto" and speaks_wsgi(application)):
         from a2wsgi import WSGIMiddleware
 
-        return WSGIMiddleware(application, workers=_WSGI_THREADS), False
+        return _measured(WSGIMiddleware(application, workers=_WSGI_THREADS)), False
     if isinstance(application, type) and not _takes(application, 3):
         raise ApplicationError(
             "APPLICATION_INVALID",
@@ -32,6 +34,36 @@ def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, boo
             "name an instance of it, or add --factory",
         )
     return application, True
+
+
+def _measured(application: Any) -> Any:
+    """PEP 3333 knows no body without CONTENT_LENGTH: one that comes without is read first."""
+
+    async def measured(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or any(name == b"content-length" for name, _ in scope["headers"]):
+            await application(scope, receive, send)
+            return
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > _MAX_UNMEASURED:
+                fields = [(b"content-type", b"text/plain; charset=utf-8")]
+                await send({"type": "http.response.start", "status": 411, "headers": fields})
+                await send({"type": "http.response.body", "body": b"a body as large as this needs a Content-Length\n"})
+                return
+        length = (b"content-length", str(len(body)).encode())
+        messages = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def again() -> Any:
+            return messages.pop() if messages else await receive()
+
+        await application({**scope, "headers": [*scope["headers"], length]}, again, send)
+
+    return measured
 
 
 def speaks_wsgi(application: Any) -> bool:

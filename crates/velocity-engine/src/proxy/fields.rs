@@ -16,7 +16,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// Take out of a request what Connection nominates, before anybody here adds to it: what filters set is not the
 /// client's to take away again.
@@ -109,8 +108,7 @@ fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
     let mut text = String::with_capacity(64);
     if !trusted {
         fields.remove(FORWARDED);
-        // Nothing comes to us in early data: only a proxy before us can have got a request that way (RFC 8470 section 5.1).
-        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, EARLY_DATA] {
+        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
             fields.remove(name);
         }
     }
@@ -318,7 +316,9 @@ mod tests {
             assert_eq!(of(name).as_deref(), Some(value), "{name}");
         }
         assert_eq!((of("x_forwarded_for"), of("x-forwarded_proto")), (None, None));
-        assert_eq!((of("x_real_ip"), of("early-data")), (None, None));
+        assert_eq!(of("x_real_ip"), None);
+        // RFC 8470 section 5.1: nobody on the way takes it out.
+        assert_eq!(of("early-data").as_deref(), Some("1"));
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ impl Queue {
     fn push(&self, item: Item) {
         let mut items = self.items();
         items.push(item);
-        let many = items.len() % MAX_TURN == 0;
+        let many = items.len().is_multiple_of(MAX_TURN);
         drop(items);
         self.pending.store(true, Ordering::Release);
         if many {
