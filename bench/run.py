@@ -20,6 +20,7 @@ from suite import clients, machine, material, report
 from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
 from suite.contestants import Caddy, Contestant, Haproxy, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
 from suite.contestants.base import built
+from suite.contestants.proxies import in_front
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ def main() -> int:
             "machine": machine.describe(),
             "versions": versions,
             "settings": {**asdict(knobs), "server_cpu": SERVER_CPU, "client_cpu": CLIENT_CPU},
-            "commands": {name: shown(contestants[name]) for name in sorted(taking_part)},
+            "commands": {
+                name: shown(in_front(name, setup, 3000) if suite == "proxy" else contestants[name])
+                for name in sorted(taking_part)
+            },
             "benches": results,
         }
         table = report.markdown(result)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HAPROXY = """\
 global
     nbthread 1
-    maxconn 19000
+    maxconn 9000
     tune.ssl.default-dh-param 2048
     ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
