@@ -220,6 +220,21 @@ def test_bodies_arrive_byte_for_byte(engine: Engine, backend: Backend, protocol:
 def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
     assert ask(protocol, engine.port, "/until-closed").body == b"as long as it is"
     assert ask(protocol, engine.port, "/interim").body == b"at last"
+
+
+def test_early_hints_go_on(engine: Engine) -> None:
+    """Over HTTP/3 only: hyper cannot send 103."""
+
+    async def hints() -> tuple[list[tuple[str, str]], bytes]:
+        async with http3.Http3.open(engine.port, library="aioquic") as connection:
+            stream = connection.send("/interim")
+            await connection.finish(stream)
+            return connection.interim[stream], bytes(connection.answers[stream].body)
+
+    fields, body = http3.run(hints())
+    assert (":status", "103") in fields
+    assert ("link", "</a.css>; rel=preload") in fields
+    assert body == b"at last"
     assert ask(protocol, engine.port, "/trailers").body == b"content"
 
 

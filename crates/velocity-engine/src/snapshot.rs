@@ -68,6 +68,7 @@ impl Snapshot {
             proxies: Proxies::new(&plan.trusted_proxies)?,
             templates,
             has_early_hints: !applications.is_empty()
+                || !upstreams.is_empty()
                 || shared.iter().any(|filter| matches!(**filter, Filter::EarlyHints(_))),
             filters,
             upstreams: upstreams.settle(),

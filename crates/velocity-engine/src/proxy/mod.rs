@@ -51,6 +51,7 @@ use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
 use crate::error::{Error, Result, chain};
+use crate::filter::Interim;
 use crate::http::h3::client as h3;
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Response, replay};
@@ -170,6 +171,10 @@ impl Known {
     pub fn cached(&mut self, plan: &plan::Proxy, cache: &plan::Cache, route: &str) -> Result<Cached> {
         let proxy = self.proxy(plan)?;
         Cached::new(proxy, plan, cache, route, &mut self.caches)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty()
     }
 
     /// The previous ones are no longer needed.
@@ -343,7 +348,7 @@ impl Proxy {
                 Connection::H1(connection) => {
                     let fresh = !connection.used;
                     let request = self.request(call, upstream, payload, true, upgrade)?;
-                    match self.single(connection, request, payload).await {
+                    match self.single(call, connection, request, payload).await {
                         Ok((head, ..)) if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_none() => {
                             return Err(switched_unasked());
                         }
@@ -490,12 +495,13 @@ impl Proxy {
 
     async fn single(
         &self,
+        call: &Call<'_>,
         connection: h1::Connection,
         request: Request<Body>,
         payload: &mut Payload,
     ) -> Result<(http::response::Parts, h1::Exchange, Activity), Failure> {
         let (request, activity) = Upload::watch(request);
-        let answer = pin!(connection.send(request, |_| {}));
+        let answer = pin!(connection.send(request, |head| inform(call, head)));
         match self.within(&activity, answer).await? {
             Ok((head, exchange)) => Ok((head, exchange, activity)),
             Err((failure, body)) => {
@@ -601,6 +607,16 @@ fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
         return Some((Connection::H1(connection), Arc::default()));
     }
     pool::take_shared(key).map(|(shared, place)| (Connection::Many(shared), place))
+}
+
+/// An interim answer goes on where the transport to the client can send one (RFC 9110 section 15.2).
+fn inform(call: &Call<'_>, mut head: http::response::Parts) {
+    if head.status == StatusCode::EARLY_HINTS
+        && let Some(interim) = call.parts.extensions.get::<Interim>()
+    {
+        fields::response(&mut head.headers);
+        interim.put(head.headers);
+    }
 }
 
 fn switched_unasked() -> Failure {
