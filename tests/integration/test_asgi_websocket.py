@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -100,9 +101,9 @@ def test_the_application_fails(server: Server) -> None:
 
 
 def test_a_client_that_is_gone(server: Server) -> None:
-    client = dial(server, "/echo")
-    client.socket.close()
-    heard(server, "ws: 1006 ")
+    with dial(server, "/echo") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+        heard(server, "ws: 1006 ")
 
 
 def test_too_large_a_message(server: Server) -> None:

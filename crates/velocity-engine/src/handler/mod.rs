@@ -113,7 +113,8 @@ impl Handler {
                 Ok(form) => page.respond(call, &form),
                 Err(refusal) => refusal,
             },
-            Handler::Proxy(proxy) => proxy.respond(call, body).await,
+            // Boxed, so that the others do not carry their futures about.
+            Handler::Proxy(proxy) => Box::pin(proxy.respond(call, body)).await,
             Handler::Cached(cached) => Box::pin(cached.respond(call, body)).await,
             Handler::App(app) => {
                 if let Some(files) = app.files().filter(|_| app::asks_for_files(&call.parts.method)) {
