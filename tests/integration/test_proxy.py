@@ -220,6 +220,7 @@ def test_bodies_arrive_byte_for_byte(engine: Engine, backend: Backend, protocol:
 def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
     assert ask(protocol, engine.port, "/until-closed").body == b"as long as it is"
     assert ask(protocol, engine.port, "/interim").body == b"at last"
+    assert ask(protocol, engine.port, "/trailers").body == b"content"
 
 
 def test_early_hints_go_on(engine: Engine) -> None:
@@ -235,7 +236,6 @@ def test_early_hints_go_on(engine: Engine) -> None:
     assert (":status", "103") in fields
     assert ("link", "</a.css>; rel=preload") in fields
     assert body == b"at last"
-    assert ask(protocol, engine.port, "/trailers").body == b"content"
 
 
 def test_versions_are_those_of_a_hop(engine: Engine) -> None:
