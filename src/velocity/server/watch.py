@@ -86,7 +86,7 @@ class Watcher:
         while not self._stop.is_set():
             try:
                 self._watch()
-            except (OSError, RuntimeError) as error:
+            except (ImportError, OSError, RuntimeError) as error:  # the first of them also without descriptors
                 logs.log("warn", "watch_failed", "no events for changed files: looking every second", reason=str(error))
                 while not self._stop.wait(_POLL):
                     self._look()
