@@ -227,7 +227,7 @@ def test_early_hints_go_on(engine: Engine) -> None:
     """Over HTTP/3 only: hyper cannot send 103."""
 
     async def hints() -> tuple[list[tuple[str, str]], bytes]:
-        async with http3.Http3.open(engine.port, library="aioquic") as connection:
+        async with http3.Http3.open(engine.port) as connection:
             stream = connection.send("/interim")
             await connection.finish(stream)
             return connection.interim[stream], bytes(connection.answers[stream].body)

@@ -155,7 +155,7 @@ def test_anything_likely(simple: Any, edge: Any) -> None:
     judge(json.dumps(simple).encode(), None if edge is None else yaml.safe_dump(edge).encode())
 
 
-ENGINES = {"TEMPLATE_INVALID", "WAF_RULE_INVALID", "ROUTE_INVALID", "HEADER_INVALID", "NOT_SUPPORTED"}
+ENGINES = {"TEMPLATE_INVALID", "WAF_RULE_INVALID", "ROUTE_INVALID", "HEADER_INVALID"}
 """What only the engine can tell; everything else is refused before it, files and folders aside."""
 FILES = {"ROOT_UNREADABLE", "FILE_UNREADABLE", "TEMPLATES_UNREADABLE", "TEMPLATE_MISSING", "ERROR_PAGE_UNREADABLE"}
 

@@ -488,11 +488,14 @@ impl Open {
         }
     }
 
-    /// Send 103 if a filter asks for it (RFC 8297).
+    /// Send 103 if a filter or whoever answers asks for it (RFC 8297), once the one before it has gone.
     fn send_interim(&mut self, slot: u32, cx: &mut Cx<'_>) {
         let Some((id, exchange)) = self.exchanges.get_mut(slot) else {
             return;
         };
+        if !exchange.lead.is_empty() {
+            return;
+        }
         let Some(fields) = exchange.interim.as_ref().and_then(Interim::take) else {
             return;
         };
