@@ -42,6 +42,7 @@ def test_a_chain_error_names_link_and_cause() -> None:
 
 def test_names_that_others_rely_on() -> None:
     assert set(errors.__all__) == {
+        "ApplicationError",
         "ChainError",
         "ClientError",
         "ConfigError",
