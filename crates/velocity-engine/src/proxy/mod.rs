@@ -12,28 +12,26 @@ mod failure;
 mod fields;
 mod h1;
 mod health;
+mod known;
 mod names;
 mod pool;
 mod retry;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod upload;
 mod upstream;
 
-use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
-use rustc_hash::FxHashMap;
 
 use self::address::Scheme;
 use self::answer::{Multiplexed, Single, UnderWay};
@@ -44,19 +42,21 @@ use self::discovery::Discovery;
 use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
 use self::health::Checks;
+pub use self::known::Known;
 use self::pool::Key;
 pub use self::pool::make_room;
 use self::retry::{Budget, Payload};
+pub use self::upgrade::Switched;
+use self::upgrade::{nonce, opened, switched_unasked, upgrade_of};
 use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
 use crate::error::{Error, Result, chain};
 use crate::filter::Interim;
 use crate::http::h3::client as h3;
-use crate::http::websocket::{self, ByConnect};
+use crate::http::websocket::ByConnect;
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
-use crate::net::duplex::BoxDuplex;
 use crate::plan;
 use crate::service::plain;
 
@@ -112,97 +112,6 @@ pub struct Proxied {
     /// From the request to the head of its answer.
     pub first_byte: Duration,
     pub attempts: u32,
-}
-
-/// An answer has switched protocols (RFC 9110 section 7.8): the stream to the upstream, and what was read of it.
-#[derive(Clone)]
-pub struct Switched(Arc<std::sync::Mutex<Option<(BoxDuplex, bytes::Bytes)>>>);
-
-impl Switched {
-    pub fn new(stream: BoxDuplex, received: bytes::Bytes) -> Self {
-        Self(Arc::new(std::sync::Mutex::new(Some((stream, received)))))
-    }
-
-    /// The stream, for the first who asks.
-    pub fn take(&self) -> Option<(BoxDuplex, bytes::Bytes)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-    }
-}
-
-/// All proxies of a snapshot: the next one takes over those that stay as they are, with what they have learned.
-#[derive(Default)]
-pub struct Known {
-    previous: FxHashMap<plan::Proxy, Arc<Proxy>>,
-    present: FxHashMap<plan::Proxy, Arc<Proxy>>,
-    caches: cache::Caches,
-}
-
-impl Known {
-    pub fn after(previous: Option<&Self>) -> Self {
-        Self {
-            previous: previous.map(|known| known.present.clone()).unwrap_or_default(),
-            present: FxHashMap::default(),
-            caches: previous
-                .map(|known| cache::Caches::after(&known.caches))
-                .unwrap_or_default(),
-        }
-    }
-
-    /// # Errors
-    ///
-    /// `UPSTREAM_INVALID`, `HEADER_INVALID`.
-    pub fn proxy(&mut self, plan: &plan::Proxy) -> Result<Arc<Proxy>> {
-        if let Some(known) = self.present.get(plan) {
-            return Ok(known.clone());
-        }
-        let proxy = match self.previous.get(plan) {
-            Some(known) => known.clone(),
-            None => Arc::new(Proxy::new(plan)?),
-        };
-        self.present.insert(plan.clone(), proxy.clone());
-        Ok(proxy)
-    }
-
-    /// The same with a cache in front of it, for the route of this name.
-    ///
-    /// # Errors
-    ///
-    /// Besides, `CACHE_INVALID`, `NETWORK_INVALID`.
-    pub fn cached(&mut self, plan: &plan::Proxy, cache: &plan::Cache, route: &str) -> Result<Cached> {
-        let proxy = self.proxy(plan)?;
-        Cached::new(proxy, plan, cache, route, &mut self.caches)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.present.is_empty()
-    }
-
-    /// The previous ones are no longer needed.
-    pub fn settle(mut self) -> Self {
-        self.previous = FxHashMap::default();
-        self.caches.settle();
-        self
-    }
-
-    /// Name and value of the counters of every upstream, whichever proxies have it.
-    pub fn counters(&self) -> BTreeMap<String, u64> {
-        let mut all = BTreeMap::new();
-        for upstream in self.present.values().flat_map(|proxy| proxy.upstreams.known()) {
-            let counters = &upstream.counters;
-            let named = [
-                ("upstream_requests", &counters.requests),
-                ("upstream_failures", &counters.failures),
-                ("upstream_retries", &counters.retries),
-                ("upstream_ejections", &counters.ejections),
-                ("upstream_connections", &counters.connections),
-            ];
-            for (name, counter) in named {
-                *all.entry(format!("{name}:{}", upstream.url)).or_default() += counter.load(Relaxed);
-            }
-        }
-        self.caches.counters(&mut all);
-        all
-    }
 }
 
 impl Proxy {
@@ -587,8 +496,8 @@ impl Proxy {
         under_way: UnderWay,
     ) -> Response {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let stream = Arc::new(std::sync::Mutex::new(Some(exchange.into_stream())));
-            head.extensions.insert(Switched(stream));
+            let (stream, received) = exchange.into_stream();
+            head.extensions.insert(Switched::new(stream, received));
             return Response::from_parts(head, Body::Empty);
         }
         let single = Single {
@@ -617,58 +526,6 @@ fn inform(call: &Call<'_>, mut head: http::response::Parts) {
         fields::response(&mut head.headers);
         interim.put(head.headers);
     }
-}
-
-fn switched_unasked() -> Failure {
-    Failure::new(
-        Reached::Perhaps,
-        "protocol",
-        "it switched protocols, which nobody had asked for",
-    )
-}
-
-/// What a request over HTTP/1.1 wants to switch to, if it says so as RFC 9110 section 7.8 has it.
-fn upgrade_of(call: &Call<'_>) -> Option<HeaderValue> {
-    let fields = &call.parts.headers;
-    let nominated = fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let asked = call.parts.version == Version::HTTP_11 && call.parts.method == Method::GET && nominated;
-    if call.parts.extensions.get::<ByConnect>().is_some() {
-        return Some(HeaderValue::from_static("websocket"));
-    }
-    // h2c would take the connection out of our hands (RFC 9113 removed it), anything else is the application's.
-    fields
-        .get(UPGRADE)
-        .filter(|protocol| asked && protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        .cloned()
-}
-
-/// RFC 6455 section 4.1: 16 bytes at random.
-fn nonce() -> HeaderValue {
-    let mut bytes = [0; 16];
-    // What it guards against, caches that know nothing of WebSocket, does not depend on its being unguessable.
-    let _ = getrandom::fill(&mut bytes);
-    HeaderValue::try_from(BASE64.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// The answer to an extended CONNECT when the upstream has switched (RFC 8441 section 5): 200, and then the WebSocket.
-fn opened(call: &Call<'_>, mut response: Response, spoken: Body) -> Response {
-    *response.status_mut() = StatusCode::OK;
-    for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT] {
-        response.headers_mut().remove(name);
-    }
-    response.extensions_mut().insert(ByConnect);
-    // hyper has a stream to join with; with HTTP/3 it is the two bodies.
-    if call.parts.version == Version::HTTP_3
-        && let Some(switched) = response.extensions_mut().remove::<Switched>()
-        && let Some((stream, received)) = switched.take()
-    {
-        *response.body_mut() = websocket::join(spoken, stream, received);
-    }
-    response
 }
 
 /// A line for each attempt that failed.
