@@ -14,6 +14,7 @@ use crate::app::Applications;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Proxies};
 use crate::handler::{ErrorPages, Handler, Templates};
+use crate::net::proxy_protocol::Senders;
 use crate::plan::{self, ClientAuthMode, Limits, Plan};
 use crate::proxy::Known;
 use crate::route::{Route, Site};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub(crate) sites: Vec<Site>,
     pub(crate) router: Router,
     pub(crate) proxies: Proxies,
+    /// Who speaks the PROXY protocol.
+    pub(crate) senders: Option<Senders>,
     pub(crate) templates: Templates,
     /// Whether there is more than one route, so that it is worth saying which answers.
     pub(crate) names_routes: bool,
@@ -66,6 +69,7 @@ impl Snapshot {
             sites,
             router: Router::new(&plan.sites)?,
             proxies: Proxies::new(&plan.trusted_proxies)?,
+            senders: plan.proxy_protocol.as_ref().map(Senders::new).transpose()?,
             templates,
             has_early_hints: !applications.is_empty()
                 || !upstreams.is_empty()
@@ -115,6 +119,7 @@ pub fn problems(plan: &Plan) -> Vec<Error> {
     let pages = plan.sites.iter().flat_map(|site| &site.error_pages);
     found.extend(pages.filter_map(|page| ErrorPages::new(std::slice::from_ref(page)).err()));
     found.extend(Proxies::new(&plan.trusted_proxies).err());
+    found.extend(plan.proxy_protocol.as_ref().and_then(|plan| Senders::new(plan).err()));
     found
 }
 

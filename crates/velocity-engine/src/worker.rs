@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use quinn_proto::congestion::CubicConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig};
+use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use velocity_tls::fallback::Reason;
 use velocity_tls::quic::{HelloServerConfig, Listening};
@@ -319,7 +320,7 @@ impl Local {
         let (shared, streams) = (self.shared.clone(), self.streams.clone());
         let mut shutdown = shared.shutdown.clone();
         async move {
-            let accept = |stream| {
+            let accept = |(stream, remote): (TcpStream, SocketAddr)| {
                 let snapshot = shared.snapshot.load();
                 let limits = snapshot.limits.clone();
                 // Closing at once is all the answer there is before TLS.
@@ -328,15 +329,20 @@ impl Local {
                 };
                 let (tls, service) = (snapshot.tls[listener].clone(), shared.services[listener].clone());
                 let shutdown = shared.shutdown.clone();
+                let accepted = tcp::Accepted {
+                    stream,
+                    remote,
+                    announced: snapshot.senders.as_ref().and_then(|senders| senders.expect(remote.ip())),
+                };
                 streams.spawn(async move {
-                    tcp::serve(stream, tls, service, limits, shutdown).await;
+                    tcp::serve(accepted, tls, service, limits, shutdown).await;
                     drop(session);
                 });
             };
             loop {
                 tokio::select! {
                     accepted = socket.accept() => match accepted {
-                        Ok((stream, _)) => accept(stream),
+                        Ok(accepted) => accept(accepted),
                         // The connection is gone, or we are out of descriptors: either way, go on.
                         Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                         Err(_) => {
@@ -348,8 +354,8 @@ impl Local {
                 }
             }
             // Whoever the kernel has already let in is let in.
-            while let Some(Ok((stream, _))) = poll_once(socket.accept()).await {
-                accept(stream);
+            while let Some(Ok(accepted)) = poll_once(socket.accept()).await {
+                accept(accepted);
             }
         }
     }

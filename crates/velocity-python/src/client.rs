@@ -75,6 +75,7 @@ impl Connection {
                 classical_chain: classical_cert_file,
             }),
             timeout: duration(timeout),
+            preamble: Vec::new(),
         };
         let inner = wait_for(py, async { client::Connection::open(&options).await })?;
         let report = inner.report.clone();

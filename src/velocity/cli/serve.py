@@ -109,6 +109,15 @@ def serve(
     client_crl: Annotated[
         list[str] | None, _flag("--client-crl", "Revocation list for clients; repeatable.", _SERVER, metavar="FILE")
     ] = None,
+    proxy_protocol: Annotated[
+        list[str] | None,
+        _flag(
+            "--proxy-protocol",
+            "Network whose TCP connections begin with a PROXY header; repeatable.",
+            _SERVER,
+            metavar="NETWORK",
+        ),
+    ] = None,
     workers: Annotated[str | None, _flag("--workers", "Threads.", _SERVER, "one for each CPU", metavar="N")] = None,
     grace_period: Annotated[
         float | None,
@@ -233,6 +242,7 @@ def serve(
         "client_ca": client_ca,
         "client_auth": client_auth,
         "client_crl": client_crl,
+        "proxy_protocol": proxy_protocol,
         "workers": workers,
         "listings": listings,
         "dotfiles": dotfiles,

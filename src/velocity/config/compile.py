@@ -14,6 +14,7 @@ from velocity.config.plan import (
     Match,
     Plan,
     Profiles,
+    ProxyProtocol,
     Python,
     Route,
     Site,
@@ -55,6 +56,7 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
         ),
         limits=Limits(max_sessions=options.max_sessions, max_datagram_size=options.max_datagram_size),
         sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=handler),)),),
+        proxy_protocol=ProxyProtocol(trusted=options.proxy_protocol) if options.proxy_protocol else None,
         log=Log(access=options.access_log),
         workers=options.workers,
     )

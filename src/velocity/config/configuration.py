@@ -23,6 +23,7 @@ from velocity.config.plan import (
     Log,
     Plan,
     Profiles,
+    ProxyProtocol,
     Tls,
 )
 from velocity.config.problems import InvalidConfigError, Problem
@@ -127,6 +128,7 @@ class Configuration:
             filters=tuple(self.routing.filters.filters),
             templates=self.templates,
             trusted_proxies=server.trusted_proxies,
+            proxy_protocol=self._proxy_protocol(),
             log=Log(access=self.simple.tells.access_log),
             workers=server.workers,
         )
@@ -208,6 +210,10 @@ class Configuration:
         if self.templates is not None:
             named.append((self.edge_tree, ("templates_dir",), self.templates, True))
         return named
+
+    def _proxy_protocol(self) -> ProxyProtocol | None:
+        rule = self.simple.server.proxy_protocol
+        return None if rule is None else ProxyProtocol(trusted=rule.trusted, required=rule.required)
 
     def _client_auth(self) -> ClientAuth | None:
         wanted = self.simple.server.tls.client_auth

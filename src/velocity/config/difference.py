@@ -20,6 +20,7 @@ _EFFECTS = {
     "sites": "requests from then on, on open connections too",
     "templates": "requests from then on, on open connections too",
     "trusted_proxies": "requests from then on, on open connections too",
+    "proxy_protocol": "connections that are made from then on",
     "log": "requests from then on, on open connections too",
 }
 

@@ -44,6 +44,7 @@ SETTINGS = (
     Setting("fallback_port", ("server", "fallback", "port")),
     Setting("max_sessions", ("server", "limits", "max_sessions")),
     Setting("max_datagram_size", ("server", "limits", "max_datagram_size")),
+    Setting("proxy_protocol", ("server", "proxy_protocol", "trusted")),
     Setting("workers", ("server", "workers")),
     Setting("grace_period", ("server", "grace_period")),
     Setting("access_log", ("telemetry", "access_log"), (("server", "telemetry", "access_log"),)),
@@ -157,7 +158,7 @@ def _put(tree: Tree, path: KeyPath, given: Given) -> None:
 def _as_in_files(parameter: str, given: Given) -> Given:
     """The value of a flag as a file would have it."""
     value = given.value
-    if parameter in ("listen", "domain", "permit", "client_crl"):
+    if parameter in ("listen", "domain", "permit", "client_crl", "proxy_protocol"):
         words = [value] if isinstance(value, str) else value
         return Given(given.name, [word.strip() for item in words for word in item.split(",") if word.strip()])
     if parameter == "grace_period":

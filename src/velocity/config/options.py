@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from velocity.config.plan import Alpn, Profile
 from velocity.config.program import Interface, Lifespan, Program, parse_target
+from velocity.config.quantities import parse_network
 from velocity.config.values import (
     DEFAULT_ALPN,
     DEFAULT_LISTEN,
@@ -54,6 +55,12 @@ def _profile_list(values: tuple[str, ...]) -> tuple[Profile, ...]:
     if not values:
         raise BadValueError("no profile is named", "for example: balanced,secure")
     return tuple(dict.fromkeys(parse_profile(value) for value in values))
+
+
+def _network_list(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise BadValueError("no network is named", "for example: 10.0.0.0/8")
+    return tuple(dict.fromkeys(parse_network(value) for value in values))
 
 
 def _one_alpn(value: Any) -> Any:
@@ -127,6 +134,7 @@ class ServeOptions(BaseModel):
     fallback_alpn: Annotated[Alpn, BeforeValidator(_one_alpn)] = "h3"
     fallback_host: Annotated[str | None, AfterValidator(_host)] = None
     fallback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    proxy_protocol: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_network_list)] = ()
     max_sessions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_datagram_size: Annotated[int, Field(ge=1200, le=65527)] | None = None
     listings: bool = False

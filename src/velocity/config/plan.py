@@ -243,6 +243,8 @@ class Upstream(_Part):
     weight: int = 1
     backup: bool = False
     """Asked only when no other can be."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """What connections to it begin with: for whom they are made."""
 
 
 class Balance(_Part):
@@ -560,6 +562,15 @@ class Site(_Slotted):
     error_pages: tuple[ErrorPage, ...] = ()
 
 
+class ProxyProtocol(_Part):
+    """The PROXY protocol on its way in."""
+
+    trusted: tuple[str, ...]
+    """Networks of those who speak it."""
+    required: bool = True
+    """Whether they always do."""
+
+
 class Log(_Part):
     """What is logged beyond the level."""
 
@@ -580,6 +591,8 @@ class Plan(_Part):
     """The folder of all templates."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose `Forwarded` and `X-Forwarded-For` say who the client is."""
+    proxy_protocol: ProxyProtocol | None = None
+    """Who says at the beginning of a TCP connection whose it is; None for nobody."""
     log: Log = Log()
     workers: int | None = None
     """Threads; None is one for each CPU this process may run on."""

@@ -115,6 +115,14 @@ class UpstreamServer(Section):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     backup: bool = False
     """Asked only when no other can be."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """What connections to it begin with: whose they are."""
+
+    @model_validator(mode="after")
+    def _over_tcp(self) -> UpstreamServer:
+        if self.proxy_protocol is not None and self.url.startswith(("h3://", "velocity://")):
+            raise BadValueError(f"{self.url} has no PROXY protocol: that is for TCP", "take it out, or write https://")
+        return self
 
 
 def _server(value: Any) -> Any:
@@ -303,7 +311,10 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
     servers = options.upstream
     attempts = options.retries.attempts
     return Proxy(
-        upstreams=tuple(PlannedUpstream(url=one.url, weight=one.weight, backup=one.backup) for one in servers),
+        upstreams=tuple(
+            PlannedUpstream(url=one.url, weight=one.weight, backup=one.backup, proxy_protocol=one.proxy_protocol)
+            for one in servers
+        ),
         balance=_planned_balance(options.balance),
         preserve_host=options.preserve_host,
         strip_prefix=strip_prefix,

@@ -44,6 +44,7 @@ __all__ = [
     "ClientCertificates",
     "Content",
     "FallbackEndpoint",
+    "ProxyProtocolRule",
     "ServerLimits",
     "ServerSection",
     "SimpleConfig",
@@ -142,6 +143,15 @@ class ServerLimits(Section):
         return self
 
 
+class ProxyProtocolRule(Section):
+    """Load balancers that say at the beginning of a TCP connection whose it is."""
+
+    trusted: Annotated[tuple[Network, ...], ONE_OR_MORE, Field(min_length=1)]
+    """Their networks."""
+    required: bool = True
+    """Whether a connection of theirs has to begin with that."""
+
+
 _Security = SecurityHeaders | bool
 
 
@@ -156,6 +166,7 @@ class ServerSection(Section):
     telemetry: TelemetrySection | None = None
     limits: ServerLimits = ServerLimits()
     trusted_proxies: Annotated[tuple[Network, ...], ONE_OR_MORE] = ()
+    proxy_protocol: ProxyProtocolRule | None = None
     security_headers: _Security | None = None
     """Off, unless there is an edge configuration."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None

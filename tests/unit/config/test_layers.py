@@ -19,6 +19,7 @@ server:
   tls: {certificate: file.pem, private_key: file.key, client_auth: {roots: file.roots, mode: require, crl: [file.crl]}}
   fallback: {alpn: h2, host: file.example, port: 1}
   limits: {max_sessions: 1, max_datagram_size: 1201}
+  proxy_protocol: {trusted: 10.1.0.0/16}
   workers: 1
   grace_period: 1s
 profiles: {default: light, permit: [light, secure]}
@@ -44,6 +45,8 @@ TABLE: list[tuple[str, list[str], Any, tuple[str, str], Any, Any, Any]] = [
     ("server.limits.max_sessions", ["--max-sessions", "3"], "3", ("MAX_SESSIONS", "2"), "2", 1, None),
     ("server.limits.max_datagram_size", ["--max-datagram-size", "1203"], "1203", ("MAX_DATAGRAM_SIZE", "1202"), "1202",
      1201, None),
+    ("server.proxy_protocol.trusted", ["--proxy-protocol", "10.3.0.0/16"], ["10.3.0.0/16"],
+     ("PROXY_PROTOCOL", "10.2.0.0/16,::1"), ["10.2.0.0/16", "::1"], "10.1.0.0/16", "absent"),
     ("server.workers", ["--workers", "3"], "3", ("WORKERS", "2"), "2", 1, None),
     ("server.grace_period", ["--grace-period", "3"], "3.000s", ("GRACE_PERIOD", "2"), "2.000s", "1s", None),
     ("profiles.default", ["--profile", "secure"], "secure", ("PROFILE", "fortress"), "fortress", "light", "absent"),

@@ -3,6 +3,7 @@
 //! Addresses are raced in the manner of RFC 8305: the next one starts when the last has had a
 //! quarter of a second, and the first handshake that completes wins.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quinn_proto::{ClientConfig, ConnectionError, TokenMemoryCache, TokenStore, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
@@ -94,6 +96,7 @@ async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match tokio::net::lookup_host((bare, port)).await {
         Ok(addresses) => Ok(addresses.collect()),
+        Err(error) if is_shortage(&error) => Err(unconnected(&error, format!("cannot resolve {host}: {error}"))),
         Err(error) => {
             Err(Error::connect("RESOLVE_FAILED", format!("cannot resolve {host}: {error}")).hint("check the host name"))
         }
@@ -145,11 +148,13 @@ async fn tcp(
     tls: &ClientTls,
     start: Instant,
 ) -> Result<(Opened, Report)> {
-    let stream = TcpStream::connect(address).await.map_err(|e| {
-        Error::connect("CONNECT_FAILED", format!("cannot connect to {address} over TCP: {e}"))
-            .hint("is the server running, and is the port open?")
-    })?;
+    let failed = |error| {
+        let message = format!("cannot connect to {address} over TCP: {error}");
+        unconnected(&error, message).hint("is the server running, and is the port open?")
+    };
+    let mut stream = TcpStream::connect(address).await.map_err(failed)?;
     let _ = stream.set_nodelay(true);
+    stream.write_all(&options.preamble).await.map_err(failed)?;
     let name = ServerName::try_from(name.to_owned())
         .map_err(|e| Error::connect("RESOLVE_FAILED", format!("{name} is no host name: {e}")))?;
     let stream = tokio_rustls::TlsConnector::from(tls.tcp())
@@ -190,7 +195,7 @@ async fn quic(
     start: Instant,
 ) -> Result<(Opened, Report)> {
     let socket = socket(address)
-        .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot open a UDP socket for {address}: {e}")))?;
+        .map_err(|error| unconnected(&error, format!("cannot open a UDP socket for {address}: {error}")))?;
     let mut config = ClientConfig::new(tls.quic().map_err(trust_error)?);
     let mut transport = TransportConfig::default();
     transport
@@ -257,8 +262,22 @@ impl TokenStore for Tokens {
     }
 }
 
+/// The kernel makes no connection: for want of descriptors here, or because of what is there.
+fn unconnected(error: &io::Error, message: String) -> Error {
+    let code = match is_shortage(error) {
+        true => "DESCRIPTORS_EXHAUSTED",
+        false => "CONNECT_FAILED",
+    };
+    Error::connect(code, message)
+}
+
+/// Whether there are no file descriptors left.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// A UDP socket connected to `address`, so that the kernel reports a port nobody listens on.
-fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
@@ -352,6 +371,10 @@ fn handshake_error(options: &Options, error: &rustls::Error) -> Error {
 fn quic_failure(options: &Options, address: SocketAddr, failure: h3::Failure) -> Error {
     match failure {
         h3::Failure::Lost(error) => quic_error(options, address, &error),
+        h3::Failure::Socket(error) => {
+            let message = format!("cannot open a UDP socket for {address}: {error}");
+            unconnected(&error, message)
+        }
         h3::Failure::Config(error) => {
             Error::connect("CONNECT_FAILED", format!("cannot connect to {}: {error}", options.host))
         }

@@ -41,6 +41,8 @@ pub struct Options {
     pub certificate: Option<certificate::Files>,
     /// For connecting and the handshake, all addresses together.
     pub timeout: Duration,
+    /// Sent over TCP before the handshake, in clear: a PROXY header.
+    pub preamble: Vec<u8>,
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod bind;
 pub mod duplex;
+pub mod proxy_protocol;
 pub mod rewind;
 pub mod stall;
 pub mod steer;

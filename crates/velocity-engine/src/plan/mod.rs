@@ -34,6 +34,8 @@ pub struct Plan {
     pub templates: Option<PathBuf>,
     /// Networks whose `Forwarded` and `X-Forwarded-For` say who the client is.
     pub trusted_proxies: Vec<String>,
+    /// Who says at the beginning of a TCP connection whose it is; `None` for nobody.
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub log: Log,
     /// Worker threads; `None` is one for each CPU this process may run on.
     pub workers: Option<usize>,
@@ -76,6 +78,16 @@ pub struct Limits {
     pub header_timeout_ms: u64,
     pub max_header_bytes: u32,
     pub max_streams: u32,
+}
+
+/// The PROXY protocol on its way in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// Networks of those who speak it.
+    pub trusted: Vec<String>,
+    /// Whether they always do.
+    pub required: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -236,6 +236,15 @@ pub struct Upstream {
     pub weight: u32,
     /// Asked only when no other can be.
     pub backup: bool,
+    /// What connections to it begin with: for whom they are made.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocolVersion {
+    V1,
+    V2,
 }
 
 /// Which of several servers gets a request.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -16,6 +17,7 @@ use crate::client::{self, Protocol, connect::Opened};
 use crate::http::Body;
 use crate::http::h3::client as h3;
 use crate::net::duplex::BoxDuplex;
+use crate::net::proxy_protocol;
 
 /// What an upstream may send of one answer before it was read, and over all answers of a connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -39,12 +41,17 @@ pub enum Shared {
 
 /// Make a connection.
 pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failure> {
+    let preamble = match upstream.proxy_protocol {
+        Some(version) => proxy_protocol::header(version, key.client)
+            .map_err(|error| Failure::new(Reached::Nobody, "connect", error.to_string()))?,
+        None => Vec::new(),
+    };
     let Some(tls) = &upstream.tls else {
-        let stream = match timeout(upstream.connect_timeout, clear(upstream)).await {
+        let stream = match timeout(upstream.connect_timeout, clear(upstream, &preamble)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            Ok(Err(error)) if client::connect::is_shortage(&error) => {
                 pool::make_room();
-                return Err(Failure::exhausted(&error));
+                return Err(Failure::exhausted(format!("cannot connect: {error}")));
             }
             Ok(Err(error)) => {
                 return Err(Failure {
@@ -60,6 +67,7 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
         };
     };
     let mut options = tls.clone();
+    options.preamble = preamble;
     if options.server_name.is_none() {
         options.server_name = key.name.as_deref().map(str::to_owned);
     }
@@ -67,14 +75,19 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
         options.addresses = timeout(upstream.connect_timeout, upstream.names.resolve(host, *port))
             .await
             .map_err(|_| Failure::timeout(Reached::Nobody, "its name was not resolved in time"))?
-            .map_err(|error| Failure::new(Reached::Nobody, "connect", format!("cannot resolve {host}: {error}")))?;
+            .map_err(|error| unresolved(host, &error))?;
     }
     if key.upgrade {
         options.protocols.retain(|protocol| *protocol == Protocol::H1);
     }
     let (opened, _) = client::connect::within(&options)
         .await
-        .map_err(|error| Failure::connect(&error))?;
+        .map_err(|error| Failure::connect(&error))
+        .inspect_err(|failure| {
+            if failure.is_ours() {
+                pool::make_room();
+            }
+        })?;
     match opened {
         Opened::Tcp(stream, Protocol::H2) => h2(stream).await,
         Opened::Tcp(stream, _) => Ok(Connection::H1(h1::Connection::new(stream))),
@@ -82,8 +95,16 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
     }
 }
 
-async fn clear(upstream: &Upstream) -> std::io::Result<BoxDuplex> {
-    Ok(match &upstream.address.place {
+fn unresolved(host: &str, error: &std::io::Error) -> Failure {
+    let reason = format!("cannot resolve {host}: {error}");
+    match client::connect::is_shortage(error) {
+        true => Failure::exhausted(reason),
+        false => Failure::new(Reached::Nobody, "connect", reason),
+    }
+}
+
+async fn clear(upstream: &Upstream, preamble: &[u8]) -> std::io::Result<BoxDuplex> {
+    let mut stream: BoxDuplex = match &upstream.address.place {
         Place::Host(host, port) => {
             let addresses = upstream.names.resolve(host, *port).await?;
             let stream = TcpStream::connect(addresses.as_slice()).await?;
@@ -91,7 +112,9 @@ async fn clear(upstream: &Upstream) -> std::io::Result<BoxDuplex> {
             Box::new(stream)
         }
         Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
-    })
+    };
+    stream.write_all(preamble).await?;
+    Ok(stream)
 }
 
 async fn h2(stream: BoxDuplex) -> Result<Connection, Failure> {

@@ -152,6 +152,7 @@ impl Discovery {
                     // Those of no weight are asked seldom, not never.
                     weight: one.weight.saturating_mul(u32::from(found.weight).max(1)),
                     backup: one.backup,
+                    proxy_protocol: one.proxy_protocol,
                 },
                 priority: found.priority,
                 address,

@@ -70,11 +70,11 @@ impl Failure {
     }
 
     /// There is no descriptor for a connection.
-    pub fn exhausted(error: &io::Error) -> Self {
+    pub fn exhausted(reason: String) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             hint: "raise the limit of open files: ulimit -n, or LimitNOFILE= of systemd".to_owned(),
-            ..Self::new(Reached::Nobody, "resources", format!("cannot connect: {error}"))
+            ..Self::new(Reached::Nobody, "resources", reason)
         }
     }
 
@@ -92,6 +92,7 @@ impl Failure {
     pub fn connect(error: &Error) -> Self {
         let (kind, hint) = match error.code {
             "CONNECT_TIMEOUT" => return Self::timeout(Reached::Nobody, error.message.clone()),
+            "DESCRIPTORS_EXHAUSTED" => return Self::exhausted(error.message.clone()),
             "CONNECT_FAILED" | "RESOLVE_FAILED" => ("connect", error.hint.clone()),
             "CERTIFICATE_INVALID" => (
                 "tls",

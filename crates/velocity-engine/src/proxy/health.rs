@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, Uri, Version};
+use http::{HeaderValue, Request, StatusCode, Uri, Version};
 
 use super::connect::{self, Connection, Shared};
 use super::pool::Key;
@@ -50,32 +50,47 @@ async fn watch(upstream: Weak<Upstream>, plan: plan::Health) {
     let mut against = 0;
     while let Some(upstream) = upstream.upgrade() {
         let limit = Duration::from_millis(plan.timeout_ms);
-        let well = matches!(tokio::time::timeout(limit, ask(&upstream, &plan)).await, Ok(Some(true)));
-        against = if well == upstream.is_healthy() { 0 } else { against + 1 };
-        let needed = if well { plan.rise } else { plan.fall };
-        if against >= needed.max(1) || (well && upstream.is_healthy()) {
-            upstream.checked(well);
-            against = 0;
+        let asked = tokio::time::timeout(limit, ask(&upstream, &plan)).await;
+        if let Some(well) = asked.unwrap_or(Some(false)) {
+            against = if well == upstream.is_healthy() { 0 } else { against + 1 };
+            let needed = if well { plan.rise } else { plan.fall };
+            if against >= needed.max(1) || (well && upstream.is_healthy()) {
+                upstream.checked(well);
+                against = 0;
+            }
         }
         drop(upstream);
         tokio::time::sleep(Duration::from_millis(plan.interval_ms)).await;
     }
 }
 
-/// Whether an upstream says that it is well; `None` if it says nothing.
+/// Whether an upstream says that it is well; `None` if there is no descriptor to ask with, which is not its fault.
 async fn ask(upstream: &Upstream, plan: &plan::Health) -> Option<bool> {
     let key = Key {
         upstream: upstream.id,
         name: None,
         upgrade: false,
+        client: None,
     };
-    let connection = connect::connect(upstream, &key).await.ok()?;
+    let said = match connect::connect(upstream, &key).await {
+        Ok(connection) => status(connection, upstream, plan).await,
+        Err(failure) if failure.is_ours() => return None,
+        Err(_) => None,
+    };
+    Some(said.is_some_and(|status| match plan.status {
+        Some(wanted) => status.as_u16() == wanted,
+        None => (200..400).contains(&status.as_u16()),
+    }))
+}
+
+/// What an upstream says; `None` if it says nothing.
+async fn status(connection: Connection, upstream: &Upstream, plan: &plan::Health) -> Option<StatusCode> {
     let authority = &upstream.address.authority;
     let mut request = Request::new(Body::Empty);
     request
         .headers_mut()
         .insert(USER_AGENT, HeaderValue::from_static("velocity-health"));
-    let status = match connection {
+    Some(match connection {
         Connection::H1(connection) => {
             *request.uri_mut() = plan.path.parse::<Uri>().ok()?;
             *request.version_mut() = Version::HTTP_11;
@@ -92,9 +107,5 @@ async fn ask(upstream: &Upstream, plan: &plan::Health) -> Option<bool> {
                 Shared::H3(connection) => connection.send(request).await.ok()?.status(),
             }
         }
-    };
-    Some(match plan.status {
-        Some(wanted) => status.as_u16() == wanted,
-        None => (200..400).contains(&status.as_u16()),
     })
 }

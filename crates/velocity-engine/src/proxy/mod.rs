@@ -23,6 +23,7 @@ mod upgrade;
 mod upload;
 mod upstream;
 
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -57,6 +58,7 @@ use crate::http::h3::client as h3;
 use crate::http::websocket::ByConnect;
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
+use crate::net::proxy_protocol::Client;
 use crate::plan;
 use crate::service::plain;
 
@@ -237,6 +239,7 @@ impl Proxy {
             upstream: upstream.id,
             name: preserved.filter(|_| upstream.tls.is_some()).map(Into::into),
             upgrade: upgrade.is_some() && upstream.tls.is_some(),
+            client: upstream.proxy_protocol.map(|_| announced(call)),
         };
         let begin = Instant::now();
         let mut connect = None;
@@ -508,6 +511,16 @@ impl Proxy {
         let idle = Duration::from_millis(self.plan.timeouts.idle_ms);
         Response::from_parts(head, single.into_body(idle, under_way))
     }
+}
+
+/// For whom an upstream is told that a connection is.
+fn announced(call: &Call<'_>) -> Client {
+    let source = match call.client == call.remote {
+        true => call.peer.remote,
+        // Proxies say who it is, but not from which port.
+        false => SocketAddr::new(call.client, 0),
+    };
+    Client::new(source, call.local)
 }
 
 /// A connection that is there.

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use super::connect::Shared;
 use super::h1;
 use super::upstream::Upstream;
+use crate::net::proxy_protocol::Client;
 
 /// Connections kept for one upstream on one worker.
 const MAX_IDLE: usize = 256;
@@ -21,13 +22,19 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Requests on one shared connection above which another is made: what servers usually allow.
 const CROWDED: usize = 100;
 
-/// Connections are alike when they go to the same upstream under the same name (SNI), and can do the same.
+/// Connections that are each for one client: whoever else comes gets one that is not kept.
+const MAX_CLIENTS: usize = 1024;
+
+/// Connections are alike when they go to the same upstream under the same name (SNI) for the same client, and can do the
+/// same.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub upstream: u64,
     pub name: Option<Box<str>>,
     /// HTTP/1.1 only, which alone can be upgraded.
     pub upgrade: bool,
+    /// Whose connection it is, where the upstream is told (PROXY protocol). Nobody else may have it.
+    pub client: Option<Client>,
 }
 
 /// How often there were no descriptors left, on any worker.
@@ -74,6 +81,9 @@ pub fn put_single(key: &Key, upstream: &Arc<Upstream>, mut connection: h1::Conne
         return;
     }
     POOL.with_borrow_mut(|pool| {
+        if pool.is_full(key) {
+            return;
+        }
         let idle = pool.idle(key, upstream);
         if idle.single.len() == MAX_IDLE {
             idle.single.remove(0);
@@ -101,6 +111,9 @@ pub fn take_shared(key: &Key) -> Option<(Shared, Arc<()>)> {
 pub fn put_shared(key: &Key, upstream: &Arc<Upstream>, connection: Shared) -> Arc<()> {
     let places = Arc::new(());
     POOL.with_borrow_mut(|pool| {
+        if pool.is_full(key) {
+            return;
+        }
         let idle = pool.idle(key, upstream);
         idle.shared.push((connection, places.clone(), Instant::now()));
         pool.sweep();
@@ -118,10 +131,18 @@ pub fn make_room() {
 
 /// To be held while a shared connection is made.
 pub fn gate(key: &Key, upstream: &Arc<Upstream>) -> Arc<tokio::sync::Mutex<()>> {
-    POOL.with_borrow_mut(|pool| pool.idle(key, upstream).gate.clone())
+    POOL.with_borrow_mut(|pool| match pool.is_full(key) {
+        true => Arc::default(),
+        false => pool.idle(key, upstream).gate.clone(),
+    })
 }
 
 impl Pool {
+    /// Whether there are as many clients with connections of their own as there may be.
+    fn is_full(&self, key: &Key) -> bool {
+        key.client.is_some() && self.by_key.len() >= MAX_CLIENTS && !self.by_key.contains_key(key)
+    }
+
     fn idle(&mut self, key: &Key, upstream: &Arc<Upstream>) -> &mut Idle {
         self.by_key.entry(key.clone()).or_insert_with(|| Idle {
             upstream: Arc::downgrade(upstream),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::address::{Address, Place, Scheme};
 use super::names::Names;
 use crate::client::{self, Protocol};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::{self, Level};
 use crate::plan;
 
@@ -32,6 +32,8 @@ pub struct Upstream {
     /// How to shake hands; `None` in clear.
     pub tls: Option<client::Options>,
     pub connect_timeout: Duration,
+    /// What connections begin with.
+    pub proxy_protocol: Option<plan::ProxyProtocolVersion>,
     ejection: plan::Ejection,
     in_flight: AtomicUsize,
     /// In a row: requests that got no answer.
@@ -62,6 +64,10 @@ impl Upstream {
     pub fn new(plan: &plan::Upstream, proxy: &plan::Proxy) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let address = Address::parse(&plan.url)?;
+        if plan.proxy_protocol.is_some() && matches!(address.scheme, Scheme::H3 | Scheme::Velocity) {
+            let message = format!("{} has no PROXY protocol: that is for TCP", plan.url);
+            return Err(Error::config("UPSTREAM_INVALID", message).hint("take out proxy_protocol, or write https://"));
+        }
         let connect_timeout = Duration::from_millis(proxy.timeouts.connect_ms);
         Ok(Self {
             id: NEXT.fetch_add(1, Relaxed),
@@ -72,6 +78,7 @@ impl Upstream {
             weight: plan.weight.max(1),
             rank: if plan.backup { BACKUP } else { 0 },
             connect_timeout,
+            proxy_protocol: plan.proxy_protocol,
             ejection: proxy.ejection.clone(),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
@@ -100,6 +107,7 @@ impl Upstream {
         let elsewhere = |one: &Self| one.tls.as_ref().and_then(|tls| tls.connect_to.clone());
         self.url == other.url
             && (self.weight, self.rank) == (other.weight, other.rank)
+            && self.proxy_protocol == other.proxy_protocol
             && self.address.place == other.address.place
             && elsewhere(self) == elsewhere(other)
     }
@@ -247,6 +255,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         revocation: Vec::new(),
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
         timeout,
+        preamble: Vec::new(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) over TLS over TCP, by hyper.
 //!
-//! accept → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
+//! accept → PROXY header → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
 
 mod batch;
 pub(crate) mod framing;
@@ -10,6 +10,7 @@ mod h2;
 mod testing;
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,7 @@ use crate::access::Access;
 use crate::http::{Body, Response};
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
+use crate::net::proxy_protocol::{self, Beginning};
 use crate::net::rewind::Rewind;
 use crate::net::stall::Stall;
 use crate::plan::Limits;
@@ -55,15 +57,32 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What to say to somebody who speaks HTTP in clear to a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\nThis port speaks HTTPS: put https:// before the URL\n";
 
+/// A connection that has come.
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub remote: SocketAddr,
+    /// If its other end may say for whom it is: with what it begins.
+    pub announced: Option<Beginning>,
+}
+
 /// Serve one connection to its end.
-pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>, limits: Limits, shutdown: Shutdown) {
-    let Ok(remote) = stream.peer_addr() else { return };
+pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service>, limits: Limits, shutdown: Shutdown) {
+    let Accepted { stream, mut remote, announced } = accepted;
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
-    let stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
+    let mut stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
     let progress = stream.progress();
+    let mut received = Vec::with_capacity(2048);
+    if let Some(beginning) = announced {
+        let header = Box::pin(proxy_protocol::read(&mut stream, &mut received, beginning));
+        match shutdown.handshake(within, header).await {
+            Some(Ok(client)) => remote = client.unwrap_or(remote),
+            Some(Err(reason)) => return log_refusal(&service.metrics, remote, &reason),
+            None => return log_refusal(&service.metrics, remote, "its PROXY header took too long"),
+        }
+    }
     // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
-    let (stream, downgrade) = match shutdown.handshake(within, Box::pin(handshake(stream, &tls))).await {
+    let (stream, downgrade) = match shutdown.handshake(within, Box::pin(handshake(stream, received, &tls))).await {
         Some(Ok(done)) => done,
         Some(Err(error)) => return log_failure(&service.metrics, remote, &error.to_string()),
         None => return log_failure(&service.metrics, remote, "the handshake took too long"),
@@ -91,8 +110,11 @@ pub async fn serve(stream: TcpStream, tls: Arc<ServerTls>, service: Arc<Service>
 }
 
 /// Read the ClientHello, choose a configuration, and let rustls do the rest.
-async fn handshake(mut stream: Stall<TcpStream>, tls: &ServerTls) -> io::Result<(Secure, Option<Reason>)> {
-    let mut received = Vec::with_capacity(2048);
+async fn handshake(
+    mut stream: Stall<TcpStream>,
+    mut received: Vec<u8>,
+    tls: &ServerTls,
+) -> io::Result<(Secure, Option<Reason>)> {
     let hello: Box<Hello> = loop {
         match record::inspect(&received) {
             Inspection::Hello(hello) => break hello,
@@ -225,8 +247,19 @@ pub(crate) fn downgrade_event(reason: Reason) -> &'static str {
     }
 }
 
+/// One who is trusted to say for whom a connection is did not.
+fn log_refusal(metrics: &Metrics, remote: SocketAddr, reason: &str) {
+    metrics.handshake_failed(reason);
+    let fields = [
+        ("client", remote.to_string().into()),
+        ("reason", reason.into()),
+        ("hint", "does it send the PROXY protocol? proxy_protocol names its network".into()),
+    ];
+    log::record(Level::Warn, "velocity::server", "proxy_header_refused", "", &fields);
+}
+
 /// Count a handshake that failed, and say why.
-pub(crate) fn log_failure(metrics: &Metrics, remote: std::net::SocketAddr, reason: &str) {
+pub(crate) fn log_failure(metrics: &Metrics, remote: SocketAddr, reason: &str) {
     metrics.handshake_failed(reason);
     let fields = [("client", remote.to_string().into()), ("reason", reason.into())];
     log::record(Level::Debug, "velocity::tls", "handshake_failed", "", &fields);
