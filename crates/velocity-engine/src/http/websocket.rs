@@ -8,15 +8,15 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::request::Parts;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, WriteHalf, duplex, split};
 
 use super::Body;
 use crate::net::duplex::BoxDuplex;
 
-/// Marks, among the extensions of a request, one that came by extended CONNECT; and among those of a response, one that
-/// has opened the WebSocket.
+/// Marks, among the extensions of a request, one that came by extended CONNECT, or is to go on by it; and among those of
+/// a response, one that has opened the WebSocket.
 #[derive(Clone, Copy)]
 pub struct ByConnect;
 
@@ -55,12 +55,64 @@ pub fn join(mut body: Body, stream: BoxDuplex, received: Bytes) -> Body {
     Body::stream(Said { received, read })
 }
 
-struct Said {
-    received: Bytes,
-    read: ReadHalf<BoxDuplex>,
+/// A WebSocket whose one direction is the body of a request, and the other that of its answer.
+pub struct Bodies {
+    said: DuplexStream,
+    heard: Body,
+    /// What was heard and not yet read.
+    rest: Bytes,
 }
 
-impl http_body::Body for Said {
+impl Bodies {
+    /// The body of the request; the rest is to be had when there is an answer.
+    pub fn begin() -> (Body, impl FnOnce(Body) -> Self) {
+        let (said, read) = duplex(CHUNK);
+        let received = Bytes::new();
+        let body = Body::stream(Said { received, read });
+        let answered = |heard| Self {
+            said,
+            heard,
+            rest: Bytes::new(),
+        };
+        (body, answered)
+    }
+}
+
+impl AsyncRead for Bodies {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.heard).poll_frame(cx)) {
+                Some(frame) => self.rest = frame?.into_data().unwrap_or_default(),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let len = self.rest.len().min(buf.remaining());
+        buf.put_slice(&self.rest.split_to(len));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bodies {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.said).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.said).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.said).poll_shutdown(cx)
+    }
+}
+
+/// What comes out of a stream, as a body.
+struct Said<R> {
+    received: Bytes,
+    read: R,
+}
+
+impl<R: AsyncRead + Unpin> http_body::Body for Said<R> {
     type Data = Bytes;
     type Error = io::Error;
 

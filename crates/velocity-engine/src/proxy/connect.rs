@@ -1,10 +1,13 @@
 //! From an upstream to a connection that speaks HTTP.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -23,7 +26,11 @@ use crate::net::proxy_protocol;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// How long an HTTP/2 connection may say nothing before it is asked whether it is still there.
-const PING: std::time::Duration = std::time::Duration::from_secs(20);
+const PING: Duration = Duration::from_secs(20);
+
+/// How long the settings of an upstream are awaited, counted from its connection, and how often they are looked at.
+const SETTINGS: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(5);
 
 pub enum Connection {
     /// One request at a time.
@@ -35,7 +42,7 @@ pub enum Connection {
 /// A connection for many requests at once.
 #[derive(Clone)]
 pub enum Shared {
-    H2(http2::SendRequest<Body>),
+    H2(http2::SendRequest<Body>, Extended),
     H3(Arc<h3::Connection>),
 }
 
@@ -80,14 +87,17 @@ pub async fn connect(upstream: &Upstream, key: &Key) -> Result<Connection, Failu
     if key.upgrade {
         options.protocols.retain(|protocol| *protocol == Protocol::H1);
     }
-    let (opened, _) = client::connect::within(&options)
-        .await
-        .map_err(|error| Failure::connect(&error))
-        .inspect_err(|failure| {
-            if failure.is_ours() {
-                pool::make_room();
-            }
-        })?;
+    let opened = client::connect::within(&options).await;
+    let (opened, _) = opened.map_err(|error| {
+        if key.upgrade && error.code == "ALPN_REQUIRED" {
+            upstream.lacks_h1.store(true, Relaxed);
+        }
+        let failure = Failure::connect(&error);
+        if failure.is_ours() {
+            pool::make_room();
+        }
+        failure
+    })?;
     match opened {
         Opened::Tcp(stream, Protocol::H2) => h2(stream).await,
         Opened::Tcp(stream, _) => Ok(Connection::H1(h1::Connection::new(stream))),
@@ -128,14 +138,64 @@ async fn h2(stream: BoxDuplex) -> Result<Connection, Failure> {
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::exchange(Reached::Nobody, &error))?;
-    tokio::spawn(driver);
-    Ok(Connection::Many(Shared::H2(sender)))
+    let extended = Extended::default();
+    tokio::spawn(extended.clone().drive(driver));
+    Ok(Connection::Many(Shared::H2(sender, extended)))
+}
+
+/// Whether an upstream over HTTP/2 takes extended CONNECT. Its settings say so (RFC 8441 section 3), which come some time
+/// after the connection, and hyper does not tell when.
+#[derive(Clone)]
+pub struct Extended(Arc<Settings>);
+
+struct Settings {
+    connected: Instant,
+    allowed: AtomicBool,
+    /// Somebody wants to know.
+    asked: Notify,
+}
+
+impl Default for Extended {
+    fn default() -> Self {
+        Self(Arc::new(Settings {
+            connected: Instant::now(),
+            allowed: AtomicBool::new(false),
+            asked: Notify::new(),
+        }))
+    }
+}
+
+impl Extended {
+    pub async fn is_allowed(&self) -> bool {
+        loop {
+            if self.0.allowed.load(Relaxed) {
+                return true;
+            }
+            if self.0.connected.elapsed() > SETTINGS {
+                return false;
+            }
+            self.0.asked.notify_one();
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Run a connection, and look when somebody asks.
+    async fn drive(self, mut connection: http2::Connection<TokioIo<BoxDuplex>, Body, TokioExecutor>) {
+        loop {
+            tokio::select! {
+                _ = &mut connection => return,
+                () = self.0.asked.notified() => {
+                    self.0.allowed.store(connection.is_extended_connect_protocol_enabled(), Relaxed);
+                }
+            }
+        }
+    }
 }
 
 impl Shared {
     pub fn is_open(&self) -> bool {
         match self {
-            Shared::H2(sender) => !sender.is_closed(),
+            Shared::H2(sender, _) => !sender.is_closed(),
             Shared::H3(connection) => connection.is_open(),
         }
     }

@@ -103,7 +103,7 @@ async fn status(connection: Connection, upstream: &Upstream, plan: &plan::Health
             let scheme = if upstream.tls.is_some() { "https" } else { "http" };
             *request.uri_mut() = format!("{scheme}://{authority}{}", plan.path).parse::<Uri>().ok()?;
             match shared {
-                Shared::H2(mut sender) => sender.send_request(request).await.ok()?.status(),
+                Shared::H2(mut sender, _) => sender.send_request(request).await.ok()?.status(),
                 Shared::H3(connection) => connection.send(request).await.ok()?.status(),
             }
         }

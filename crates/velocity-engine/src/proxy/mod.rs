@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -48,7 +48,7 @@ use self::pool::Key;
 pub use self::pool::make_room;
 use self::retry::{Budget, Payload};
 pub use self::upgrade::Switched;
-use self::upgrade::{nonce, opened, switched_unasked, upgrade_of};
+use self::upgrade::{accept, nonce, opened, switched_unasked, upgrade_of};
 use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
@@ -235,10 +235,12 @@ impl Proxy {
             .preserve_host
             .then_some(call.host)
             .filter(|host| !host.is_empty());
-        let key = Key {
+        let mut key = Key {
             upstream: upstream.id,
             name: preserved.filter(|_| upstream.tls.is_some()).map(Into::into),
-            upgrade: upgrade.is_some() && upstream.tls.is_some(),
+            upgrade: upgrade.is_some()
+                && upstream.address.scheme == Scheme::Https
+                && !upstream.lacks_h1.load(Relaxed),
             client: upstream.proxy_protocol.map(|_| announced(call)),
         };
         let begin = Instant::now();
@@ -251,9 +253,18 @@ impl Proxy {
                 Some(held) => held,
                 None => {
                     // Boxed, like everything that few requests need.
-                    let made = Box::pin(self.connect(upstream, &key)).await?;
-                    connect = Some(begin.elapsed());
-                    made
+                    match Box::pin(self.connect(upstream, &key)).await {
+                        Ok(made) => {
+                            connect = Some(begin.elapsed());
+                            made
+                        }
+                        // Then the WebSocket goes over HTTP/2.
+                        Err(_) if key.upgrade && upstream.lacks_h1.load(Relaxed) => {
+                            key.upgrade = false;
+                            continue;
+                        }
+                        Err(failure) => return Err(failure),
+                    }
                 }
             };
             match connection {
@@ -280,6 +291,22 @@ impl Proxy {
                         }
                         Err(failure) => return Err(failure),
                     }
+                }
+                Connection::Many(shared) if upgrade.is_some() => {
+                    let Some(accept) = accept(call) else {
+                        return Ok(plain(StatusCode::BAD_REQUEST, "a WebSocket needs a key\n"));
+                    };
+                    let request = self.request(call, upstream, payload, false, None)?;
+                    let Some((mut response, upload)) = Box::pin(self.open(shared, &place, request)).await? else {
+                        return Ok(plain(StatusCode::NOT_IMPLEMENTED, "there is no WebSocket here\n"));
+                    };
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
+                        break response;
+                    }
+                    let (head, body) = response.into_parts();
+                    let body = Multiplexed { body, _place: place }.into_body(idle, UnderWay { busy, upload });
+                    break Response::from_parts(head, body);
                 }
                 Connection::Many(shared) => {
                     let request = self.request(call, upstream, payload, false, None)?;
@@ -436,7 +463,7 @@ impl Proxy {
     ) -> Result<(http::Response<Body>, Activity), Failure> {
         let (request, activity) = Upload::watch(request);
         match shared {
-            Shared::H2(mut sender) => match self.within(&activity, pin!(sender.try_send_request(request))).await? {
+            Shared::H2(mut sender, _) => match self.within(&activity, pin!(sender.try_send_request(request))).await? {
                 Ok(response) => {
                     let response = response.map(|body| Body::stream(body.map_err(std::io::Error::other)));
                     Ok((response, activity))

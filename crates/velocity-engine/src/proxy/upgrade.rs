@@ -1,17 +1,30 @@
 //! Requests that want another protocol on their connection, which is WebSocket and no other (RFC 9110 section 7.8,
 //! RFC 6455, RFC 8441, RFC 9220).
 
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::failure::{Failure, Reached};
+use super::Proxy;
+use super::connect::Shared;
+use super::failure::{self, Failure, Reached};
+use super::upload::{Activity, Upload};
 use crate::call::Call;
-use crate::http::websocket::{self, ByConnect};
+use crate::error::chain;
+use crate::http::h3::client as h3;
+use crate::http::websocket::{self, Bodies, ByConnect};
 use crate::http::{Body, Response};
 use crate::net::duplex::BoxDuplex;
 
@@ -47,6 +60,114 @@ pub fn upgrade_of(call: &Call<'_>) -> Option<HeaderValue> {
         .get(UPGRADE)
         .filter(|protocol| asked && protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         .cloned()
+}
+
+/// What shows a client over HTTP/1.1 that its key was read (RFC 6455 section 4.2.2); `None` if it is no key. One that
+/// came by extended CONNECT needs none.
+pub fn accept(call: &Call<'_>) -> Option<HeaderValue> {
+    if call.parts.extensions.get::<ByConnect>().is_some() {
+        return Some(HeaderValue::from_static(""));
+    }
+    let key = call.parts.headers.get(SEC_WEBSOCKET_KEY)?.as_bytes();
+    BASE64.decode(key).ok().filter(|bytes| bytes.len() == 16)?;
+    HeaderValue::try_from(derive_accept_key(key)).ok()
+}
+
+impl Proxy {
+    /// Open a WebSocket by extended CONNECT, on a connection with other streams (RFC 8441 section 4, RFC 9220 section 3).
+    /// If that worked, the answer has status 101 as over HTTP/1.1. `None` if the upstream has none to offer.
+    pub(super) async fn open(
+        &self,
+        shared: Shared,
+        place: &Arc<()>,
+        mut request: Request<Body>,
+    ) -> Result<Option<(Response, Activity)>, Failure> {
+        *request.method_mut() = Method::CONNECT;
+        // RFC 8441 section 5: both are of no use here.
+        for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT] {
+            request.headers_mut().remove(name);
+        }
+        // As far as time is concerned, the request has no body.
+        let (mut request, activity) = Upload::watch(request);
+        let (mut response, stream): (Response, Option<BoxDuplex>) = match shared {
+            Shared::H2(mut sender, extended) => {
+                if !extended.is_allowed().await {
+                    return Ok(None);
+                }
+                request.extensions_mut().insert(Protocol::from_static("websocket"));
+                let answer = self.within(&activity, pin!(sender.send_request(request))).await?;
+                let failed = |error: hyper::Error| match failure::is_refused(&error) {
+                    true => Failure::exchange(Reached::Nobody, &error),
+                    false => Failure::exchange(Reached::Perhaps, &error),
+                };
+                let mut answer = answer.map_err(failed)?;
+                let stream: Option<BoxDuplex> = match answer.status() {
+                    StatusCode::OK => Some(Box::new(TokioIo::new(
+                        hyper::upgrade::on(&mut answer).await.map_err(failed)?,
+                    ))),
+                    _ => None,
+                };
+                (answer.map(|body| Body::stream(body.map_err(io::Error::other))), stream)
+            }
+            Shared::H3(connection) => {
+                let (said, answered) = Bodies::begin();
+                *request.body_mut() = said;
+                request.extensions_mut().insert(ByConnect);
+                match self.within(&activity, pin!(connection.send(request))).await? {
+                    Ok(answer) if answer.status().is_success() => {
+                        let (head, heard) = answer.into_parts();
+                        let stream: BoxDuplex = Box::new(answered(heard));
+                        (Response::from_parts(head, Body::Empty), Some(stream))
+                    }
+                    Ok(answer) => (answer, None),
+                    Err(h3::Failure::Unsupported) => return Ok(None),
+                    Err(h3::Failure::Refused) => return Err(Failure::new(Reached::Nobody, "reset", "it was refused")),
+                    Err(error) => return Err(Failure::new(Reached::Perhaps, "reset", chain(&error))),
+                }
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(switched_unasked());
+        }
+        if let Some(stream) = stream {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.body_mut() = Body::Empty;
+            let stream = Box::new(Placed {
+                stream,
+                _place: place.clone(),
+            });
+            response
+                .extensions_mut()
+                .insert(Switched::new(stream, Bytes::new()));
+        }
+        Ok(Some((response, activity)))
+    }
+}
+
+/// A stream, and its place on the connection for as long as it takes one.
+struct Placed {
+    stream: BoxDuplex,
+    _place: Arc<()>,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// RFC 6455 section 4.1: 16 bytes at random.

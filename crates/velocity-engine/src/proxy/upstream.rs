@@ -34,6 +34,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// What connections begin with.
     pub proxy_protocol: Option<plan::ProxyProtocolVersion>,
+    /// Over TLS it speaks HTTP/2 and nothing older.
+    pub lacks_h1: AtomicBool,
     ejection: plan::Ejection,
     in_flight: AtomicUsize,
     /// In a row: requests that got no answer.
@@ -79,6 +81,7 @@ impl Upstream {
             rank: if plan.backup { BACKUP } else { 0 },
             connect_timeout,
             proxy_protocol: plan.proxy_protocol,
+            lacks_h1: AtomicBool::new(false),
             ejection: proxy.ejection.clone(),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU32::new(0),

@@ -27,6 +27,7 @@ use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
 use super::slots::Slots;
 use crate::http::Body;
+use crate::http::websocket::ByConnect;
 use crate::quic::{Application, Cx, Driver, Host, Next, Socket};
 use crate::shutdown::{self, Phase, Trigger};
 
@@ -69,6 +70,8 @@ pub enum Failure {
     Reset(String),
     #[error("the server does not follow HTTP/3: {0}")]
     Protocol(&'static str),
+    #[error("the server takes no extended CONNECT")]
+    Unsupported,
 }
 
 impl Connection {
@@ -94,6 +97,7 @@ impl Connection {
                 exchanges: Slots::new(),
                 woken: Vec::new(),
                 writable: Vec::new(),
+                unsettled: false,
             }
         })?;
         let (trigger, shutdown) = shutdown::channel();
@@ -109,7 +113,8 @@ impl Connection {
         Ok((Self(Arc::new(Handle { queue, trigger, driver })), established))
     }
 
-    /// Send a request and wait for the head of its answer.
+    /// Send a request and wait for the head of its answer. One that is marked as [`ByConnect`] opens a WebSocket (RFC
+    /// 9220), which is the two bodies.
     pub async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.0.queue.push(Command { request, reply })?;
@@ -184,6 +189,12 @@ struct Command {
     reply: Reply,
 }
 
+impl Command {
+    fn is_connect(&self) -> bool {
+        self.request.extensions().get::<ByConnect>().is_some()
+    }
+}
+
 /// Requests on their way to the connection.
 #[derive(Default)]
 struct Queue(Mutex<Waiting>);
@@ -254,6 +265,8 @@ struct Client {
     exchanges: Slots<Exchange>,
     woken: Vec<u32>,
     writable: Vec<u32>,
+    /// A request waits for the server's settings.
+    unsettled: bool,
 }
 
 struct Exchange {
@@ -317,6 +330,9 @@ impl Application for Client {
         while let Some(id) = self.link.next_readable() {
             self.read(id, cx);
         }
+        if self.unsettled {
+            self.open(cx);
+        }
         while let Some(slot) = self.woken.pop() {
             self.resume(slot, cx);
         }
@@ -365,11 +381,28 @@ impl Client {
 
     /// Open a stream for each request that waits, as far as the server permits.
     fn open(&mut self, cx: &mut Cx<'_>) {
+        self.unsettled = false;
         loop {
             let command = {
                 let mut waiting = self.queue.lock();
-                if waiting.commands.is_empty() {
+                let Some(first) = waiting.commands.front() else {
                     return;
+                };
+                if first.is_connect() {
+                    match self.link.h3.peer_settings().map(|settings| settings.connect_protocol) {
+                        Some(true) => {}
+                        // They are the first that a server says (RFC 9114 section 6.2.1).
+                        None => {
+                            self.unsettled = true;
+                            return;
+                        }
+                        Some(false) => {
+                            if let Some(command) = waiting.commands.pop_front() {
+                                let _ = command.reply.send(Err(Failure::Unsupported));
+                            }
+                            continue;
+                        }
+                    }
                 }
                 let Some(id) = cx.quic.streams().open(Dir::Bi) else {
                     return; // an event will say when another stream is permitted
@@ -381,8 +414,9 @@ impl Client {
             };
             let (head, body) = request.into_parts();
             let head = http::Request::from_parts(head, ());
+            let protocol = head.extensions().get::<ByConnect>().map(|ByConnect| "websocket");
             let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
-            match self.link.h3.open_request(id.into(), &head, None, &mut encoded) {
+            match self.link.h3.open_request(id.into(), &head, protocol, &mut encoded) {
                 Ok(()) => {
                     let slot = self.exchanges.insert(
                         id,
