@@ -13,7 +13,7 @@ import pytest
 
 from support import needs
 from support.backend import Backend
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import closed_port, proxy, quic, serve
 from support.http1 import TIMEOUT, Http1, tls_context
 from support.server import Server
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 WHO = {"kind": "json", "status": 200, "body": "{{ client }}"}
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 FROM_7 = V2 + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 1, 187])
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
 
 
 class Announced(Http1):

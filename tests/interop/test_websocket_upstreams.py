@@ -6,7 +6,6 @@ HTTP/3 and Velocity/1. The clients are those libraries' too.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -18,28 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
-from support.answer import Answer
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import closed_port, proxy, serve
 from support.h2c import H2c
 from support.http1 import Http1
 from support.http2 import Http2
-from support.http3 import Http3, run
+from support.http3 import run
+from support.websocket import begin, greet_over_http3, hear, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from support.certificates import Pair
 
 CLIENTS = ["http/1.1", "h2", "h3"]
 UPSTREAMS = ["hypercorn", "h2", "h3", "velocity/1"]
-FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost"), ("sec-websocket-protocol", "chat")]
 
 APPLICATION = """
 import asyncio, sys
@@ -61,11 +56,6 @@ config = Config()
 config.bind = [f"127.0.0.1:{sys.argv[1]}"]
 asyncio.run(serve(app, config))
 """
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
 
 
 def _echo(connection: ServerConnection) -> None:
@@ -118,19 +108,6 @@ def front(pair: Pair) -> Iterator[Engine]:
         yield enter(serve(pair, handlers))
 
 
-def _said(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    return Frame(opcode, text).serialize(mask=True)
-
-
-def _heard(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    return Frame(opcode, text).serialize(mask=False)
-
-
-def _head(path: str) -> list[tuple[str, str]]:
-    pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
-    return [*pseudo, (":path", path), *FIELDS]
-
-
 def over_http1(port: int, path: str) -> None:
     trust = ssl._create_unverified_context()
     with connect(f"wss://localhost:{port}{path}", ssl=trust, compression=None, subprotocols=["chat"]) as client:  # type: ignore[list-item]
@@ -141,56 +118,18 @@ def over_http1(port: int, path: str) -> None:
     assert client.close_code == 1000, "the goodbye comes through as well"
 
 
-def opened_over_http2(client: Http2, path: str) -> int:
-    while not client.h2.remote_settings.enable_connect_protocol:
-        client.pump()
-    stream = client.h2.get_next_available_stream_id()
-    client.answers[stream] = Answer(0)
-    client.h2.send_headers(stream, _head(path))
-    client._flush()
-    return stream
-
-
 def over_http2(port: int, path: str) -> None:
     with Http2(port) as client:
-        streams = [opened_over_http2(client, path) for _ in range(3)]
-        for number, stream in enumerate(streams):
+        for stream in [begin(client, path) for _ in range(3)]:
+            for text in (b"hello %d" % stream, b"x" * 10_000):
+                say(client, stream, text)
+                hear(client, stream, text)
             answer = client.answers[stream]
-            heard = b""
-            for text in (b"hello %d" % number, b"x" * 50_000):
-                for start in range(0, len(said := _said(text)), 10_000):
-                    client.h2.send_data(stream, said[start : start + 10_000])
-                client._flush()
-                heard += _heard(text)
-                while len(answer.body) < len(heard):
-                    assert client.pump()
-                assert bytes(answer.body) == heard
-            fields = dict(answer.fields)
-            assert (answer.status, fields["sec-websocket-protocol"]) == (200, "chat")
-            assert "sec-websocket-accept" not in fields
+            assert (answer.status, answer.get("sec-websocket-accept")) == (200, None)
 
 
 def over_http3(port: int, path: str) -> None:
-    async def talk() -> None:
-        async with Http3.open(port, library="aioquic") as client:
-            stream = client._protocol._quic.get_next_available_stream_id()
-            fields = [(name.encode(), value.encode()) for name, value in _head(path)]
-            client.answers[stream] = answer = Answer(0)
-            client._done[stream] = asyncio.get_running_loop().create_future()
-            client._http.send_headers(stream, fields)
-            client._http.send_data(stream, _said(b"hello"), False)
-            client._protocol.transmit()
-            async with asyncio.timeout(10):
-                while bytes(answer.body) != _heard(b"hello"):
-                    await client.begun(stream)
-                    await asyncio.sleep(0.01)
-            assert (answer.status, dict(answer.fields)["sec-websocket-protocol"]) == (200, "chat")
-            client._http.send_data(stream, _said(b"\x03\xe8", Opcode.CLOSE), False)
-            client._protocol.transmit()
-            await client.finish(stream)
-            assert answer.body.endswith(_heard(b"\x03\xe8", Opcode.CLOSE))
-
-    run(talk())
+    run(greet_over_http3(port, path))
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)

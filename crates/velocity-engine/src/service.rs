@@ -51,7 +51,7 @@ impl Service {
         let snapshot = self.snapshot.load();
         let host = host(parts);
         let special = peer.owes_directive() || parts.uri.path() == well_known::PATH;
-        if parts.method == Method::CONNECT || special || !has_one_host(parts) {
+        if parts.method == Method::CONNECT || special || !has_one_host(parts) || !is_of_the_web(parts) {
             return None;
         }
         let found = find(&snapshot, without_port(host), parts).ok()?;
@@ -90,6 +90,11 @@ impl Service {
             Err(Box::new(plain(
                 StatusCode::BAD_REQUEST,
                 "there must be one Host field\n",
+            )))
+        } else if !is_of_the_web(&parts) {
+            Err(Box::new(plain(
+                StatusCode::BAD_REQUEST,
+                "only http and https are served here\n",
             )))
         } else if parts.uri.path() == well_known::PATH {
             let tls = &snapshot.tls[self.listener];
@@ -325,6 +330,13 @@ fn has_one_host(parts: &Parts) -> bool {
         (None, _, None) => parts.version < http::Version::HTTP_11,
         (Some(_), Some(_), _) => false,
     }
+}
+
+/// Whether the scheme of a target is one of those that we are an origin of (RFC 9110 section 4.2): whoever gets the
+/// request next takes it for one of these.
+fn is_of_the_web(parts: &Parts) -> bool {
+    let scheme = parts.uri.scheme_str();
+    scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"))
 }
 
 fn is_host(value: &[u8]) -> bool {

@@ -76,6 +76,7 @@ impl Connection {
             }),
             timeout: duration(timeout),
             preamble: Vec::new(),
+            patience: Options::PATIENCE,
         };
         let inner = wait_for(py, async { client::Connection::open(&options).await })?;
         let report = inner.report.clone();

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn_proto::{ClientConfig, ConnectionError, TokenMemoryCache, TokenStore, TransportConfig};
+use quinn_proto::{ClientConfig, ConnectionError, IdleTimeout, TokenMemoryCache, TokenStore, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -203,7 +203,9 @@ async fn quic(
         .receive_window((16u32 << 20).into())
         .max_concurrent_bidi_streams(0u32.into())
         .max_concurrent_uni_streams(8u32.into())
-        .keep_alive_interval(Some(Duration::from_secs(10)));
+        .max_idle_timeout(IdleTimeout::try_from(options.patience).ok())
+        // So that it has to say something thrice in that time.
+        .keep_alive_interval(Some(options.patience / 3));
     config.transport_config(Arc::new(transport));
     let tokens = Arc::new(Tokens::default());
     config.token_store(tokens.clone());

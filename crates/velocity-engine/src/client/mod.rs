@@ -43,9 +43,14 @@ pub struct Options {
     pub timeout: Duration,
     /// Sent over TCP before the handshake, in clear: a PROXY header.
     pub preamble: Vec<u8>,
+    /// Over QUIC, how long the other end may be silent, although it is asked, before it is taken to be gone.
+    pub patience: Duration,
 }
 
 impl Options {
+    /// As long as RFC 9000 section 10.1 leaves it to both ends, and what most of them take.
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+
     fn over_quic(&self) -> bool {
         self.protocols.first().is_some_and(|protocol| protocol.over_quic())
     }

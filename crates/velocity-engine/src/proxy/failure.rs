@@ -25,6 +25,8 @@ pub struct Failure {
     pub kind: &'static str,
     pub reason: String,
     pub hint: String,
+    /// Whether the upstream's failures have it already.
+    pub counted: bool,
 }
 
 impl Failure {
@@ -35,6 +37,7 @@ impl Failure {
             kind,
             reason: reason.into(),
             hint: String::new(),
+            counted: false,
         }
     }
 

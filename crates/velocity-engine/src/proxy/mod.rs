@@ -205,7 +205,7 @@ impl Proxy {
                 }
                 Err(failure) if failure.is_clients() => return refusal(&failure),
                 Err(failure) => {
-                    if !failure.is_ours() {
+                    if !failure.is_ours() && !failure.counted {
                         upstream.failed();
                     }
                     let again =
@@ -331,9 +331,10 @@ impl Proxy {
         }
         if !self.plan.streaming {
             let (head, body) = response.into_parts();
-            let start = replay::read(body, READ_FIRST)
-                .await
-                .map_err(|error| Failure::new(Reached::Perhaps, "reset", error.to_string()))?;
+            let start = replay::read(body, READ_FIRST).await.map_err(|error| Failure {
+                counted: true,
+                ..Failure::new(Reached::Perhaps, "reset", error.to_string())
+            })?;
             response = Response::from_parts(head, start.into_body());
         }
         response.extensions_mut().insert(Proxied {

@@ -133,6 +133,7 @@ impl Endpoint {
             certificate: None,
             timeout: TIMEOUT,
             preamble: Vec::new(),
+            patience: Options::PATIENCE,
         })
         .await?;
         let mut response = connection.request(method, self.path(), fields, body).await?;

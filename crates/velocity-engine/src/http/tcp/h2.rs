@@ -1,12 +1,14 @@
 //! HTTP/2 (RFC 9113) on one connection, by hyper.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
@@ -46,11 +48,16 @@ pub async fn serve(
         .keep_alive_interval(Duration::from_millis(limits.idle_timeout_ms))
         .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms));
     let for_requests = peer.clone();
+    let head_timeout = Duration::from_millis(limits.header_timeout_ms);
     let (stopping, within) = (shutdown.clone(), Duration::from_millis(limits.idle_timeout_ms));
     let handler = service_fn(move |mut request| {
         let (service, peer) = (service.clone(), for_requests.clone());
         let stopping = (request.method() == Method::CONNECT).then(|| stopping.clone());
         async move {
+            if !ends_as_declared(request.body_mut(), head_timeout).await {
+                // Its stream is reset.
+                return Err(io::Error::from(io::ErrorKind::InvalidData));
+            }
             let stream = stopping.map(|stopping| (hyper::upgrade::on(&mut request), stopping));
             let mut response = answer(&service, &peer, request).await;
             if let (Some((stream, stopping)), Some(switched)) = (stream, response.extensions_mut().remove::<Switched>())
@@ -61,7 +68,7 @@ pub async fn serve(
                     }
                 });
             }
-            Ok::<_, Infallible>(response)
+            Ok(response)
         }
     });
     let batch = Batch::new(stream, BATCH);
@@ -77,6 +84,24 @@ pub async fn serve(
         () = peer.silent(progress) => Ok(()),
         () = shutdown.aborted() => Ok(()),
     }
+}
+
+/// Whether a request with a length of 0 has no body. Until its stream ends there may be one (RFC 9113 section 8.1.1), and
+/// by then somebody would have passed the request on.
+async fn ends_as_declared(body: &mut Incoming, within: Duration) -> bool {
+    if body.is_end_stream() || body.size_hint().exact() != Some(0) {
+        return true;
+    }
+    let end = async {
+        while let Some(frame) = body.frame().await {
+            match frame.map(|frame| frame.into_data().is_ok_and(|data| !data.is_empty())) {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(within, end).await.unwrap_or(false)
 }
 
 /// A connection that flushes what it has written each time it was polled.
