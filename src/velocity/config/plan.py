@@ -263,6 +263,8 @@ class Balance(_Part):
     name: str | None = None
     """Of the header or cookie that is hashed, without which a request goes by the address of its client; or of the
     cookie that is set."""
+    secret_file: Path | None = None
+    """What the cookie that is set is keyed with; without, whoever guesses the URL of an upstream sees that it is right."""
 
 
 class Retries(_Part):

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from velocity.config.middleware import HeaderRules
+from velocity.config.middleware import HeaderRules, SecretFile
 from velocity.config.plan import (
     Balance,
     Cache,
@@ -129,15 +129,25 @@ def _server(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
 
 
+def _secret(value: Any) -> Any:
+    if isinstance(value, str):  # which is not repeated
+        raise BadValueError("a secret has no place in here", "keep it in a file: secret: {file: FILE}")
+    return value
+
+
 class BalanceRule(Section):
     """Which of several servers gets a request."""
 
     by: Literal["round_robin", "least_connections", "two_choices", "client", "path", "header", "cookie", "sticky"]
     name: CookieName | None = None
     """Of the header or cookie, or of the cookie that is set."""
+    secret: Annotated[SecretFile | None, BeforeValidator(_secret)] = None
+    """What the cookie that is set is keyed with."""
 
     @model_validator(mode="after")
     def _named(self) -> BalanceRule:
+        if self.secret is not None and self.by != "sticky":
+            raise BadValueError("only sticky balance has a secret", "take it out, or write by: sticky")
         if self.by in ("header", "cookie", "sticky") and self.name is None:
             what = "sticky balance needs the name of a cookie" if self.by == "sticky" else None
             raise BadValueError(
@@ -315,7 +325,7 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
             PlannedUpstream(url=one.url, weight=one.weight, backup=one.backup, proxy_protocol=one.proxy_protocol)
             for one in servers
         ),
-        balance=_planned_balance(options.balance),
+        balance=_planned_balance(options.balance, folder),
         preserve_host=options.preserve_host,
         strip_prefix=strip_prefix,
         streaming=options.streaming,
@@ -334,8 +344,11 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
     )
 
 
-def _planned_balance(rule: BalanceRule | None) -> Balance:
-    return Balance() if rule is None else Balance.model_validate({"by": _BALANCE[rule.by], "name": rule.name})
+def _planned_balance(rule: BalanceRule | None, folder: Path) -> Balance:
+    if rule is None:
+        return Balance()
+    secret = None if rule.secret is None else folder / rule.secret.file
+    return Balance.model_validate({"by": _BALANCE[rule.by], "name": rule.name, "secret_file": secret})
 
 
 def _planned_timeouts(given: ProxyTimeouts) -> Timeouts:

@@ -255,6 +255,8 @@ pub struct Balance {
     /// Of the header or cookie that is hashed, without which a request goes by the address of its client; or of the
     /// cookie that is set.
     pub name: Option<String>,
+    /// Without it, whoever guesses the URL of an upstream sees by the cookie that it is right.
+    pub secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]

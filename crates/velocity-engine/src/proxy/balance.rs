@@ -47,7 +47,7 @@ impl Balance {
             BalanceBy::RoundRobin => By::RoundRobin,
             BalanceBy::LeastConnections => By::LeastConnections,
             BalanceBy::TwoChoices => By::TwoChoices,
-            BalanceBy::Sticky => By::Sticky(Sticky::new(name(), upstreams)?),
+            BalanceBy::Sticky => By::Sticky(Sticky::new(name(), plan.secret_file.as_deref(), upstreams)?),
             BalanceBy::ClientHash => By::Hash(Key::Client),
             BalanceBy::PathHash => By::Hash(Key::Path),
             BalanceBy::CookieHash => By::Hash(Key::Cookie(name().to_owned())),

@@ -1,8 +1,8 @@
 //! A message on its way out: a head, a body piece by piece, the end of the stream.
 //!
 //! A head and a body that are there at once are written together with the end, so that a small
-//! answer is one packet. A large body is written one piece a turn: what is on its way is bounded by
-//! the send window, and what is next comes from the file when there is room for it.
+//! answer is one packet. Of a large body as much is written in a turn as fills a batch of packets: what is on its way is
+//! bounded by the send window, and what is next comes from the file when there is room for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +14,10 @@ use velocity_h3::{Code, Connection};
 
 use crate::access::Access;
 use crate::http::Body;
+use crate::http::body::FILE_CHUNK;
+
+/// What a piece of a body counts in a turn, at least: those that are tiny take time as well.
+const PIECE: usize = 1024;
 
 /// What became of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl Outgoing {
         id: StreamId,
         cx: &mut Context<'_>,
     ) -> Progress {
-        let mut pieces = 0;
+        let mut taken = 0;
         loop {
             if self.chunks.iter().any(|chunk| !chunk.is_empty()) {
                 let before = self.chunks[1].len();
@@ -97,14 +101,16 @@ impl Outgoing {
                 }
                 return Progress::Finished;
             }
-            if pieces == 1 {
+            if taken >= FILE_CHUNK {
                 return Progress::More;
             }
-            pieces += 1;
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Progress::Waiting,
                 Poll::Ready(None) => self.last = true,
-                Poll::Ready(Some(Ok(frame))) => self.frame(h3, id, frame),
+                Poll::Ready(Some(Ok(frame))) => {
+                    taken += frame.data_ref().map_or(0, Bytes::len).max(PIECE);
+                    self.frame(h3, id, frame);
+                }
                 Poll::Ready(Some(Err(_))) => {
                     // The peer must not take what it has for the whole (RFC 9114 section 4.1.2).
                     let _ = stream.reset(code(Code::InternalError));
