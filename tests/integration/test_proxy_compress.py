@@ -52,6 +52,7 @@ async def events(exchange: Exchange) -> None:
 async def broken(exchange: Exchange) -> None:
     await exchange.head("transfer-encoding: chunked", "content-type: text/plain")
     await exchange.chunk(TEXT)
+    await asyncio.sleep(0.3)
     exchange.reset()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def test_the_header_says_who_the_client_is(pair: Pair) -> None:
             assert who(engine.port, header) == client, header
         # Whoever is not trusted is a client, and what it says of others is no TLS.
         assert who(engine.port, source="127.0.0.2") == "127.0.0.2"
-        with pytest.raises(OSError):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
             who(engine.port, FROM_7, source="127.0.0.2")
         # QUIC has nothing of the kind.
         connection = quic(engine.port, "h3")
@@ -108,10 +109,9 @@ def test_the_header_says_who_the_client_is(pair: Pair) -> None:
 )
 def test_what_is_none_closes_the_connection(pair: Pair, beginning: bytes) -> None:
     with listening(pair) as engine:
-        with pytest.raises(OSError):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
             who(engine.port, beginning)
-        line = json.loads(engine.line_with("proxy_header_refused"))
-        assert (line["level"], line["client"].partition(":")[0]) == ("warn", "127.0.0.1")
+        assert " warn " in engine.line_with("proxy_header_refused", "client=127.0.0.1:")
         assert who(engine.port, FROM_7) == "192.0.2.7"
         assert engine.end().count("proxy_header_refused") == 1
 
@@ -141,7 +141,10 @@ def test_a_reload_says_whom_to_believe_from_then_on(pair: Pair) -> None:
         rule = {"trusted": ["127.0.0.1"]}
         assert engine.reload(plan(pair, [route(WHO)], proxy_protocol=rule)) == {}
         assert who(engine.port, FROM_7) == "192.0.2.7"
-        assert engine.reload(plan(pair, [route(WHO)], proxy_protocol={"trusted": ["nowhere"]}))["code"] == "NETWORK_INVALID"
+        assert (
+            engine.reload(plan(pair, [route(WHO)], proxy_protocol={"trusted": ["nowhere"]}))["code"]
+            == "NETWORK_INVALID"
+        )
 
 
 def test_logs_and_limits_know_the_client(tmp_path: Path) -> None:
@@ -234,7 +237,9 @@ def test_who_the_client_is_comes_from_trusted_proxies(pair: Pair, tmp_path: Path
         Http1(engine.port) as client,
     ):
         for address in ("192.0.2.7", "2001:db8::7"):
-            assert client.ask("/", fields=[("x-forwarded-for", address)]).body == f"{address} 0 0".encode()
+            assert client.ask("/", fields=[("x-forwarded-for", address)]).body == f"{address}  0".encode(), (
+                "from no port"
+            )
 
 
 @pytest.mark.parametrize("scheme", ["https", "h2"])

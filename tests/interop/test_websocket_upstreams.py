@@ -1,11 +1,12 @@
-"""WebSocket to upstreams that have it over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220) only, from clients over every protocol.
+"""WebSocket to upstreams that have it over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220) only, from clients over all of them.
 
-The servers behind are Hypercorn over HTTP/2, and this server itself, in front of the `websockets` library's, over HTTP/2,
-HTTP/3 and Velocity/1. The clients are those libraries' too.
+The servers behind are Hypercorn over HTTP/2, and this server itself, in front of the `websockets` library's, over
+HTTP/2, HTTP/3 and Velocity/1.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -21,16 +22,18 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
+from support.answer import Answer
 from support.engine import Engine, plan, route
 from support.front import closed_port, proxy, serve
 from support.h2c import H2c
 from support.http1 import Http1
 from support.http2 import Http2
-from support.http3 import run
-from support.websocket import begin, greet_over_http3, hear, say
+from support.http3 import Http3, run
+from support.websocket import begin, greet_over_http3, head, hear, heard, said, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from support.certificates import Pair
 
 CLIENTS = ["http/1.1", "h2", "h3"]
@@ -61,6 +64,10 @@ asyncio.run(serve(app, config))
 def _echo(connection: ServerConnection) -> None:
     for message in connection:
         connection.send(message)
+
+
+def _chat(_: ServerConnection, offered: Any) -> Any:
+    return "chat" if "chat" in offered else None
 
 
 def _refuse(connection: ServerConnection, request: Any) -> Any:
@@ -95,7 +102,7 @@ def front(pair: Pair) -> Iterator[Engine]:
         enter = stack.enter_context
         handlers = {"/hypercorn": proxy(enter(hypercorn()), strip_prefix="/hypercorn")}
         backend = enter(
-            serve_websocket(_echo, "127.0.0.1", 0, subprotocols=["chat"], process_request=_refuse)  # type: ignore[list-item]
+            serve_websocket(_echo, "127.0.0.1", 0, select_subprotocol=_chat, process_request=_refuse),
         )
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         stack.callback(backend.shutdown)
@@ -129,7 +136,26 @@ def over_http2(port: int, path: str) -> None:
 
 
 def over_http3(port: int, path: str) -> None:
-    run(greet_over_http3(port, path))
+    if "hypercorn" not in path:
+        return run(greet_over_http3(port, path))
+
+    # It does not end the stream after the goodbye.
+    async def talk() -> None:
+        async with Http3.open(port, library="aioquic") as client:
+            stream = client._protocol._quic.get_next_available_stream_id()
+            fields = [(name.encode(), value.encode()) for name, value in head(path)]
+            client.answers[stream] = answer = Answer(0)
+            client._done[stream] = asyncio.get_running_loop().create_future()
+            client._http.send_headers(stream, fields)
+            client._http.send_data(stream, said(b"hello"), False)
+            client._protocol.transmit()
+            async with asyncio.timeout(10):
+                while bytes(answer.body) != heard(b"hello"):
+                    await client.begun(stream)
+                    await asyncio.sleep(0.01)
+            assert answer.status == 200
+
+    return run(talk())
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)

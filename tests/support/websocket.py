@@ -28,13 +28,18 @@ def heard(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
     return Frame(opcode, text).serialize(mask=False)
 
 
+def head(path: str) -> list[tuple[str, str]]:
+    """The fields that ask for a WebSocket."""
+    return [*_HEAD, (":path", path), *_FIELDS]
+
+
 def begin(client: Http2, path: str) -> int:
     """The stream of a WebSocket that was asked for."""
     while not client.h2.remote_settings.enable_connect_protocol:
         assert client.pump()
     stream = client.h2.get_next_available_stream_id()
     client.answers[stream] = Answer(0)
-    client.h2.send_headers(stream, [*_HEAD, (":path", path), *_FIELDS])
+    client.h2.send_headers(stream, head(path))
     client._flush()
     return stream
 
@@ -55,7 +60,7 @@ async def greet_over_http3(port: int, path: str) -> None:
     """Say hello to something that says the same, and goodbye."""
     async with Http3.open(port, library="aioquic") as client:
         stream = client._protocol._quic.get_next_available_stream_id()
-        fields = [(name.encode(), value.encode()) for name, value in [*_HEAD, (":path", path), *_FIELDS]]
+        fields = [(name.encode(), value.encode()) for name, value in head(path)]
         client.answers[stream] = answer = Answer(0)
         client._done[stream] = asyncio.get_running_loop().create_future()
         client._http.send_headers(stream, fields)

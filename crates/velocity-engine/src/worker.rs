@@ -332,7 +332,10 @@ impl Local {
                 let accepted = tcp::Accepted {
                     stream,
                     remote,
-                    announced: snapshot.senders.as_ref().and_then(|senders| senders.expect(remote.ip())),
+                    announced: snapshot
+                        .senders
+                        .as_ref()
+                        .and_then(|senders| senders.expect(remote.ip())),
                 };
                 streams.spawn(async move {
                     tcp::serve(accepted, tls, service, limits, shutdown).await;

@@ -43,6 +43,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "Proxy",
+    "ProxyProtocol",
     "Python",
     "RateKey",
     "RateLimit",
@@ -264,7 +265,7 @@ class Balance(_Part):
     """Of the header or cookie that is hashed, without which a request goes by the address of its client; or of the
     cookie that is set."""
     secret_file: Path | None = None
-    """What the cookie that is set is keyed with; without, whoever guesses the URL of an upstream sees that it is right."""
+    """What the cookie that is set is keyed with. Without it, whoever guesses the URL of an upstream sees that."""
 
 
 class Retries(_Part):

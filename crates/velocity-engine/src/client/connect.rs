@@ -292,6 +292,12 @@ fn chain(certificates: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
 }
 
 fn trust_error(error: TlsError) -> Error {
+    // Roots and certificates are read for each connection.
+    if let TlsError::Unreadable { source, .. } = &error
+        && is_shortage(source)
+    {
+        return unconnected(source, error.to_string());
+    }
     Error::config(error.code(), error.to_string()).hint(error.hint())
 }
 

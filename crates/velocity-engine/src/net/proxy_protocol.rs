@@ -207,7 +207,11 @@ mod tests {
         text.parse().unwrap()
     }
 
-    async fn read_in(pieces: usize, bytes: &[u8], beginning: Beginning) -> Result<(Option<SocketAddr>, Vec<u8>), String> {
+    async fn read_in(
+        pieces: usize,
+        bytes: &[u8],
+        beginning: Beginning,
+    ) -> Result<(Option<SocketAddr>, Vec<u8>), String> {
         let (mut sender, mut receiver) = tokio::io::duplex(pieces);
         let bytes = bytes.to_vec();
         let sending = tokio::spawn(async move {
@@ -238,7 +242,11 @@ mod tests {
                     bytes.extend_from_slice(b"\x16\x03\x01PROXY ");
                     for pieces in [1, 2, 5, 13, 1000] {
                         let (found, rest) = read_in(pieces, &bytes, Beginning::Header).await.unwrap();
-                        assert_eq!((found, &*rest), (expected, &b"\x16\x03\x01PROXY "[..]), "{source} {version:?}");
+                        assert_eq!(
+                            (found, &*rest),
+                            (expected, &b"\x16\x03\x01PROXY "[..]),
+                            "{source} {version:?}"
+                        );
                     }
                 }
             }
@@ -264,10 +272,16 @@ mod tests {
             (of(0x21, 0x00, &[], 0), None),
             (of(0x21, 0x31, &[b'a'; 216], 0), None),
         ] {
-            assert_eq!(read_in(64, &bytes, Beginning::Header).await.unwrap(), (expected, b"hello".to_vec()));
+            assert_eq!(
+                read_in(64, &bytes, Beginning::Header).await.unwrap(),
+                (expected, b"hello".to_vec())
+            );
         }
         let line = b"PROXY UNKNOWN a b c d e f g h\r\nhello";
-        assert_eq!(read_in(64, line, Beginning::Header).await.unwrap(), (None, b"hello".to_vec()));
+        assert_eq!(
+            read_in(64, line, Beginning::Header).await.unwrap(),
+            (None, b"hello".to_vec())
+        );
     }
 
     #[tokio::test]
@@ -301,7 +315,10 @@ mod tests {
         }
         for bytes in [&b"\x16\x03\x01"[..], b"GET / HTTP/1.1\r\n", b"\r\n\r\nGET"] {
             assert!(read_in(64, bytes, Beginning::Header).await.is_err());
-            assert_eq!(read_in(64, bytes, Beginning::Either).await.unwrap(), (None, bytes.to_vec()));
+            assert_eq!(
+                read_in(64, bytes, Beginning::Either).await.unwrap(),
+                (None, bytes.to_vec())
+            );
         }
     }
 

@@ -235,7 +235,12 @@ mod tests {
 
     fn balance(by: BalanceBy, upstreams: &[Arc<Upstream>]) -> Balance {
         let name = Some("x-user".to_owned());
-        Balance::new(&plan::Balance { by, name }, upstreams).unwrap()
+        let plan = plan::Balance {
+            by,
+            name,
+            secret_file: None,
+        };
+        Balance::new(&plan, upstreams).unwrap()
     }
 
     /// How often each is chosen.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustc_hash::FxHashMap;
 
-use super::cache::{self, Cached};
 use super::Proxy;
+use super::cache::{self, Cached};
 use crate::error::Result;
 use crate::plan;
 

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Request, StatusCode, Version};
 use http_body_util::BodyExt;
 
 use self::address::Scheme;
@@ -238,9 +238,7 @@ impl Proxy {
         let mut key = Key {
             upstream: upstream.id,
             name: preserved.filter(|_| upstream.tls.is_some()).map(Into::into),
-            upgrade: upgrade.is_some()
-                && upstream.address.scheme == Scheme::Https
-                && !upstream.lacks_h1.load(Relaxed),
+            upgrade: upgrade.is_some() && upstream.address.scheme == Scheme::Https && !upstream.lacks_h1.load(Relaxed),
             client: upstream.proxy_protocol.map(|_| announced(call)),
         };
         let begin = Instant::now();

@@ -143,7 +143,11 @@ mod tests {
     #[test]
     fn names_are_tokens() {
         for name in ["", "a b", "a;b", "a=b", "a\r\nb"] {
-            assert_eq!(Sticky::new(name, None, &[]).err().unwrap().code, "HEADER_INVALID", "{name}");
+            assert_eq!(
+                Sticky::new(name, None, &[]).err().unwrap().code,
+                "HEADER_INVALID",
+                "{name}"
+            );
         }
     }
 }

@@ -136,9 +136,7 @@ impl Proxy {
                 stream,
                 _place: place.clone(),
             });
-            response
-                .extensions_mut()
-                .insert(Switched::new(stream, Bytes::new()));
+            response.extensions_mut().insert(Switched::new(stream, Bytes::new()));
         }
         Ok(Some((response, activity)))
     }

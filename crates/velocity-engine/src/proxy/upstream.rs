@@ -16,7 +16,7 @@ use crate::log::{self, Level};
 use crate::plan;
 
 /// How long an upstream over QUIC may be silent: one that is gone without a word lets its requests wait for so long.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// More than any priority.
 const BACKUP: u32 = 1 << 16;
 /// The share of its weight that an upstream begins with.
@@ -261,7 +261,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
         timeout,
         preamble: Vec::new(),
-        patience: PATIENCE,
+        patience: PATIENCE.max(timeout),
     })
 }
 

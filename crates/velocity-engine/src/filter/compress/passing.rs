@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::files::coding::{Coding, Encoder};
@@ -134,6 +134,7 @@ mod tests {
     use std::io::Read;
     use std::sync::Arc;
 
+    use http_body::Body as _;
     use http_body_util::BodyExt;
     use tokio::sync::{Semaphore, mpsc};
 
@@ -201,7 +202,10 @@ mod tests {
             feed.send(Ok(Frame::data(text.clone().into()))).await.unwrap();
             drop(feed);
             let coded = passing.collect().await.unwrap().to_bytes();
-            assert!(coded.len() < text.len() / 2 && decoded(coding, &coded) == text, "{coding:?}");
+            assert!(
+                coded.len() < text.len() / 2 && decoded(coding, &coded) == text,
+                "{coding:?}"
+            );
         }
     }
 

@@ -67,7 +67,11 @@ pub struct Accepted {
 
 /// Serve one connection to its end.
 pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service>, limits: Limits, shutdown: Shutdown) {
-    let Accepted { stream, mut remote, announced } = accepted;
+    let Accepted {
+        stream,
+        mut remote,
+        announced,
+    } = accepted;
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let mut stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
@@ -82,7 +86,10 @@ pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service
         }
     }
     // Boxed, each phase by itself: an idle connection keeps what its protocol needs and nothing else.
-    let (stream, downgrade) = match shutdown.handshake(within, Box::pin(handshake(stream, received, &tls))).await {
+    let (stream, downgrade) = match shutdown
+        .handshake(within, Box::pin(handshake(stream, received, &tls)))
+        .await
+    {
         Some(Ok(done)) => done,
         Some(Err(error)) => return log_failure(&service.metrics, remote, &error.to_string()),
         None => return log_failure(&service.metrics, remote, "the handshake took too long"),
@@ -253,7 +260,10 @@ fn log_refusal(metrics: &Metrics, remote: SocketAddr, reason: &str) {
     let fields = [
         ("client", remote.to_string().into()),
         ("reason", reason.into()),
-        ("hint", "does it send the PROXY protocol? proxy_protocol names its network".into()),
+        (
+            "hint",
+            "does it send the PROXY protocol? proxy_protocol names its network".into(),
+        ),
     ];
     log::record(Level::Warn, "velocity::server", "proxy_header_refused", "", &fields);
 }
