@@ -1,6 +1,7 @@
 //! Where the name of an upstream leads. It is resolved for each connection, so that a change of its addresses is
 //! followed; while nobody can say, its last ones are good enough.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use crate::client::connect::is_shortage;
 use crate::log::{self, Level};
 
 /// How long a resolver may think about a name that has led somewhere before.
@@ -54,7 +56,7 @@ impl Names {
                 known.lost = None;
                 Ok(found)
             }
-            Err(error) if last.is_empty() => Err(error),
+            Err(error) if last.is_empty() => Err(shortage().unwrap_or(error)),
             Err(error) => {
                 let before = self.known().lost.replace(Instant::now() + PAUSE);
                 if before.is_none() {
@@ -70,4 +72,9 @@ impl Names {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What keeps a resolver from opening its files, if it is a want of descriptors: it says nothing of that.
+fn shortage() -> Option<io::Error> {
+    File::open("/dev/null").err().filter(is_shortage)
 }

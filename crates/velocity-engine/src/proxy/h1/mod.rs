@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode, response};
@@ -33,6 +34,10 @@ const FIRST_READ: usize = 4 * 1024;
 
 /// What is read of a body at once: a TLS record, and what waits in memory for a client that is slow.
 const READ: usize = 16 * 1024;
+/// The same for a client that has taken [`FLUENT`] bytes with no more than [`PAUSE`] in between: a batch of UDP packets.
+const LARGE_READ: usize = 64 * 1024;
+const FLUENT: usize = 8 << 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection on which nothing is going on.
 pub struct Connection {
@@ -51,6 +56,32 @@ pub struct Exchange {
     framing: Framing,
     /// Whether the connection is good for more.
     keep: bool,
+    pace: Pace,
+}
+
+/// How fast a body is read.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// Bytes without a pause.
+    fluent: usize,
+}
+
+impl Pace {
+    /// What to read at once.
+    fn room(&self) -> usize {
+        match self.fluent < FLUENT {
+            true => READ,
+            false => LARGE_READ,
+        }
+    }
+
+    /// So much was read.
+    fn read(&mut self, length: usize) {
+        let now = Instant::now();
+        let paused = self.last.replace(now).is_none_or(|last| now - last > PAUSE);
+        self.fluent = if paused { 0 } else { self.fluent.saturating_add(length) };
+    }
 }
 
 /// Why there is no answer, and the body of a request of which nothing was sent.
@@ -115,6 +146,7 @@ impl Connection {
                             sending,
                             framing,
                             keep,
+                            pace: Pace::default(),
                         };
                         return Ok((head.parts, exchange));
                     }
@@ -173,13 +205,14 @@ impl Exchange {
                 Ok(body::Next::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(body::Next::End) => return Poll::Ready(None),
                 Ok(body::Next::More(at_most)) => {
-                    let room = at_most.min(READ);
+                    let room = at_most.min(self.pace.room());
                     if self.connection.received.capacity() - self.connection.received.len() < room {
                         self.connection.received.reserve(room);
                     }
                     let stream = Pin::new(&mut self.connection.stream);
-                    if ready!(poll_read_buf(stream, cx, &mut self.connection.received))? == 0 && !self.framing.closed()
-                    {
+                    let read = ready!(poll_read_buf(stream, cx, &mut self.connection.received))?;
+                    self.pace.read(read);
+                    if read == 0 && !self.framing.closed() {
                         let reason = "the upstream closed the connection in the middle of a body";
                         return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason))));
                     }
