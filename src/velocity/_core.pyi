@@ -247,7 +247,7 @@ class Connection:
     def facts(self) -> dict[str, Any]:
         """What was negotiated, read from the TLS state.
 
-        Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `group` (name), `group_code` (int),
+        Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `resumed` (bool), `group` (name), `group_code` (int),
         `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
         (int), `round_trips` (int: flights of this handshake that waited for an answer, TCP's own included, and over
         QUIC one that a server without an address validation token needs for a long chain), `handshake_ms`
@@ -338,8 +338,8 @@ class Pool:
                 raced, QUIC with a head start; `http://` URLs are HTTP/1.1, or HTTP/2 where nothing else is permitted.
                 With others beside it `velocity/1` is offered only where something trusted has an ML-DSA key.
             profile: the profile to demand; None lets the server choose.
-            fallback: from `velocity/1` to what else is in `protocols`. `allow`: always; `directed`: only where the server
-                itself says so with a directive; `never`: `velocity/1` or an error.
+            fallback: from `velocity/1` to what else is in `protocols`. `allow`: always; `directed`: only where the
+                server itself says so with a directive; `never`: `velocity/1` or an error.
             ca_file: PEM roots to trust instead of the system's.
             insecure: accept any certificate (the handshake signature is still checked).
             crl_files: revocation lists, DER or PEM.
@@ -349,8 +349,8 @@ class Pool:
             max_connections: open at once, all origins together; None is no limit.
             max_keepalive: of these, how many may idle; None is no limit.
             keepalive: seconds that a connection may idle; None is no limit.
-            state_dir: folder (made if missing, 0700) for what outlives the process: resumption tickets, Alt-Svc, which
-                protocol an origin spoke last. None keeps that in memory.
+            state_dir: folder (made if missing, 0700) for what outlives the process: Alt-Svc, and which protocol an origin
+                spoke last. None keeps that in memory. TLS sessions are resumed as long as the pool lives.
             proxy: `http://[user:password@]host:port`; `https` URLs go through it by CONNECT over TCP, `http` ones in
                 absolute form.
             resolve: where to connect instead, by host (lower case) and port of the URL.
@@ -377,15 +377,15 @@ class Pool:
     ) -> Exchange:
         """Send a request and wait for the head of its answer.
 
-        A request on a kept connection that turns out to be dead is sent again where nobody can have acted on it: nothing
-        of it was sent, the server refused it (GOAWAY, REFUSED_STREAM, H3_REQUEST_REJECTED), or the method is idempotent;
-        never with a streaming body.
+        A request on a kept connection that turns out to be dead is sent again where nobody can have acted on it:
+        nothing of it was sent, the server refused it (GOAWAY, REFUSED_STREAM, H3_REQUEST_REJECTED), or the method is
+        idempotent; never with a streaming body.
 
         Args:
             method: as it is sent.
             url: `https://` or `http://`, absolute, ASCII (host in A-labels, path and query percent-encoded).
-            headers: any case, latin-1. `host` goes first or becomes `:authority`; `content-length` and fields that speak
-                of the connection are ours. `user-agent` is added where there is none.
+            headers: any case, latin-1. `host` goes first or becomes `:authority`; `content-length` and fields that
+                speak of the connection are ours. `user-agent` is added where there is none.
             body: the whole of it; None sends none.
             streaming: the body comes by `Exchange.write`. The call returns at once; `Exchange.wait` waits for the head.
             length: of a streaming body in bytes, where known.
@@ -455,13 +455,14 @@ class Exchange:
     def negotiated(self) -> dict[str, Any]:
         """What the connection is. Made anew by every look; empty as long as there is no answer.
 
-        Keys: `alpn` (`velocity/1`, `h3`, `h2`, `http/1.1`), `remote` (`address:port`, the proxy's where there is one), `proxy`
-        (bool), `reused` (bool: another request was sent on it before), `fallback` (why not `velocity/1`: the server's reason,
-        one of `no_hybrid_cert`, `policy_disabled`, `client_profile`, `client_sigalg`, `draining`; or the code of the error that
-        it ended with; `not_offered` where this side did not offer it; None where it is spoken), `fallback_message` (str or
-        None). Of TLS, each None under `http://`: `tls_version`, `group`, `profile` (of `velocity/1`), `cipher`,
-        `signature_scheme`, `resumed` (bool), `early_data` (bool), `verified` (bool), `ml_dsa_level`, `handshake_ms`
-        (float), `round_trips` (int), `certificate_sha256`, `certificate_chain` (list[bytes], DER, leaf first; empty where resumed).
+        Keys: `alpn` (`velocity/1`, `h3`, `h2`, `http/1.1`), `remote` (`address:port`, the proxy's where there is one),
+        `proxy` (bool), `reused` (bool: another request was sent on it before), `fallback` (why not `velocity/1`: the
+        server's reason, one of `no_hybrid_cert`, `policy_disabled`, `client_profile`, `client_sigalg`, `draining`; or
+        the code of the error that it ended with; `not_offered` where this side did not offer it; None where it is
+        spoken), `fallback_message` (str or None). Of TLS, each None under `http://`: `tls_version`, `group`, `profile`
+        (of `velocity/1`), `cipher`, `signature_scheme`, `resumed` (bool), `early_data` (bool), `verified` (bool),
+        `ml_dsa_level`, `handshake_ms` (float), `round_trips` (int), `certificate_sha256`, `certificate_chain`
+        (list[bytes], DER, leaf first).
         """
 
     def wait(self) -> None:
@@ -508,5 +509,7 @@ class Exchange:
         """`write` for asyncio."""
 
     def close(self) -> None:
-        """Want no more of it. Resets a stream that is not at its end (HTTP/1.1: drops its connection). Never waits; dropping
-        an exchange does the same."""
+        """Want no more of it. Never waits; dropping an exchange does the same.
+
+        Resets a stream that is not at its end (HTTP/1.1: drops its connection).
+        """

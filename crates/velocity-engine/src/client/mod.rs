@@ -1,12 +1,30 @@
-//! The client: one connection over one protocol, and requests on it.
+//! The client: one connection over one protocol and requests on it, or a [`Pool`] of as many as are needed.
 //!
-//! Which protocol to try, and what to do when it fails, is decided in Python.
+//! Of single connections, Python decides which protocol to try and what to do when it fails; a pool does so by itself.
+//!
+//! - [`target`]: where a URL leads
+//! - [`pool`]: connections that are kept, within limits
+//! - [`reach`]: a new one: QUIC and TCP raced, through [`connect`]
+//! - [`carrier`]: a request on one of them, [`answer`]: what comes back, [`upload`]: what goes there piece by piece
+//! - [`memory`]: what is known of origins; [`alternatives`], [`records`]: how they make themselves known
+//! - [`proxy`]: through another server
 
+mod alternatives;
+pub mod answer;
+mod carrier;
 pub(crate) mod connect;
+mod memory;
+pub mod pool;
+pub mod proxy;
+mod reach;
+mod records;
 mod request;
+mod target;
+pub mod upload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +33,9 @@ use velocity_tls::client::Trust;
 use velocity_tls::fallback::Directive;
 use velocity_tls::{Facts, Profile, certificate};
 
+pub use self::answer::Answer;
+pub use self::pool::{Order, Patience, Payload, Pool, Settings};
+pub use self::proxy::Proxy;
 use crate::error::{Error, Result};
 use crate::http::Body;
 
@@ -41,9 +62,20 @@ pub struct Options {
     pub certificate: Option<certificate::Files>,
     /// For connecting and the handshake, all addresses together.
     pub timeout: Duration,
+    /// To go through; over TCP only.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 impl Options {
+    /// Where to connect.
+    fn place(&self) -> (&str, u16) {
+        if let Some(proxy) = &self.proxy {
+            return (&proxy.host, proxy.port);
+        }
+        let elsewhere = self.connect_to.as_ref();
+        elsewhere.map_or((&self.host, self.port), |(host, port)| (host, *port))
+    }
+
     fn over_quic(&self) -> bool {
         self.protocols.first().is_some_and(|protocol| protocol.over_quic())
     }

@@ -247,6 +247,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         revocation: Vec::new(),
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
         timeout,
+        proxy: None,
     })
 }
 

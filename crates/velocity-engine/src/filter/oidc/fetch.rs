@@ -132,6 +132,7 @@ impl Endpoint {
             revocation: Vec::new(),
             certificate: None,
             timeout: TIMEOUT,
+            proxy: None,
         })
         .await?;
         let mut response = connection.request(method, self.path(), fields, body).await?;

@@ -62,6 +62,9 @@ pub enum Failure {
     Lost(#[from] ConnectionError),
     #[error("the connection was lost")]
     Gone,
+    /// Nothing was sent.
+    #[error("the connection was closed before the request")]
+    Closed,
     /// It did nothing with it (RFC 9114 section 4.1.1).
     #[error("the server refused the request")]
     Refused,
@@ -128,7 +131,8 @@ impl Connection {
 
     /// Whether it takes requests.
     pub fn is_open(&self) -> bool {
-        !self.0.queue.lock().gone
+        let waiting = self.0.queue.lock();
+        !waiting.gone && !waiting.draining
     }
 
     /// What the server said on its control stream about there being no `velocity/1`.
@@ -194,6 +198,8 @@ struct Waiting {
     connection: Option<Waker>,
     /// Somebody who waited for an answer does not any more.
     given_up: bool,
+    /// The server takes no more requests, but may answer those it has.
+    draining: bool,
     gone: bool,
     /// Comes back the other way.
     directive: Option<Directive>,
@@ -202,8 +208,8 @@ struct Waiting {
 impl Queue {
     fn push(&self, command: Command) -> Result<(), Failure> {
         let mut waiting = self.lock();
-        if waiting.gone {
-            return Err(Failure::Gone);
+        if waiting.gone || waiting.draining {
+            return Err(Failure::Closed);
         }
         waiting.commands.push_back(command);
         let connection = waiting.connection.clone();
@@ -340,8 +346,34 @@ impl Client {
             waiting.gone = true;
             std::mem::take(&mut waiting.commands)
         };
-        drop(commands);
+        for command in commands {
+            let _ = command.reply.send(Err(Failure::Closed));
+        }
         self.exchanges = Slots::new();
+    }
+
+    /// The server does nothing with requests from `first` on, nor with those that wait (RFC 9114 section 5.2).
+    fn drain(&mut self, first: u64, cx: &mut Cx<'_>) {
+        let commands = {
+            let mut waiting = self.queue.lock();
+            waiting.draining = true;
+            std::mem::take(&mut waiting.commands)
+        };
+        for command in commands {
+            let _ = command.reply.send(Err(Failure::Closed));
+        }
+        for slot in self.exchanges.numbers() {
+            let Some((id, Exchange { reply: Some(_), .. })) = self.exchanges.get(slot) else {
+                continue;
+            };
+            if u64::from(*id) < first {
+                continue;
+            }
+            self.link.cancel(*id, code(Code::RequestCancelled), cx);
+            if let Some(Exchange { reply: Some(reply), .. }) = self.exchanges.remove(slot) {
+                let _ = reply.send(Err(Failure::Refused));
+            }
+        }
     }
 
     /// Cancel what nobody waits for any more (RFC 9114 section 4.1.1).
@@ -446,6 +478,7 @@ impl Client {
                     }
                     self.link.outcome(Err(error), cx);
                 }
+                H3Event::Goaway { id } => self.drain(id, cx),
                 H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
                 H3Event::Extension { payload, .. } => {
                     // The first one counts; what cannot be read is none.
