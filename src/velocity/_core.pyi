@@ -5,7 +5,7 @@ module. Every call that may wait releases the GIL. Failures raise the tree of `v
 """
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 from velocity.errors import VelocityError
@@ -247,7 +247,7 @@ class Connection:
     def facts(self) -> dict[str, Any]:
         """What was negotiated, read from the TLS state.
 
-        Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `group` (name), `group_code` (int),
+        Keys: `alpn`, `remote`, `tls_version` ("TLSv1.3"), `resumed` (bool), `group` (name), `group_code` (int),
         `profile` (str or None), `cipher` (IANA name), `signature_scheme` (name), `signature_scheme_code`
         (int), `round_trips` (int: flights of this handshake that waited for an answer, TCP's own included, and over
         QUIC one that a server without an address validation token needs for a long chain), `handshake_ms`
@@ -298,4 +298,220 @@ class Response:
 
         Raises:
             velocity.errors.RequestError: the body ended early (`BODY_TRUNCATED`) or timed out.
+        """
+
+@final
+class Pool:
+    """Connections to many origins, kept for the next request. Threads and event loops share one.
+
+    Blocking calls release the GIL and are interrupted by `KeyboardInterrupt`; `start` and the `a...` methods of an
+    `Exchange` are for asyncio. Bodies are as they came: nothing is decoded, followed, remembered or authenticated.
+    After `os.fork()` a pool is the parent's alone: in the child every call raises `POOL_FORKED`.
+    """
+
+    def __new__(
+        cls,
+        *,
+        protocols: Sequence[_Protocol] = ("velocity/1", "h3", "h2", "http/1.1"),
+        profile: Literal["light", "balanced", "secure"] | None = None,
+        fallback: Literal["allow", "directed", "never"] = "allow",
+        ca_file: str | None = None,
+        insecure: bool = False,
+        crl_files: Sequence[str] = (),
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        alternative_key_file: str | None = None,
+        classical_cert_file: str | None = None,
+        server_name: str | None = None,
+        max_connections: int | None = 100,
+        max_keepalive: int | None = 20,
+        keepalive: float | None = 30.0,
+        state_dir: str | None = None,
+        proxy: str | None = None,
+        resolve: dict[tuple[str, int], tuple[str, int]] | None = None,
+        discover: bool = True,
+        resolver: str | None = None,
+    ) -> Pool:
+        """Nothing is connected before the first request.
+
+        Args:
+            protocols: what may be spoken, preferred first. QUIC (`velocity/1`, `h3`) and TCP (`h2`, `http/1.1`) are
+                raced, QUIC with a head start; `http://` URLs are HTTP/1.1, or HTTP/2 where nothing else is permitted.
+                With others beside it `velocity/1` is offered only where something trusted has an ML-DSA key.
+            profile: the profile to demand; None lets the server choose.
+            fallback: from `velocity/1` to what else is in `protocols`. `allow`: always; `directed`: only where the
+                server itself says so with a directive; `never`: `velocity/1` or an error.
+            ca_file: PEM roots to trust instead of the system's.
+            insecure: accept any certificate (the handshake signature is still checked).
+            crl_files: revocation lists, DER or PEM.
+            cert_file: chain to show a server that asks for one, PEM; with `key_file`, and for hybrid ones
+                `alternative_key_file` (ML-DSA) and `classical_cert_file` (the lean chain for the same key).
+            server_name: SNI and the name certificates must bear, for every origin; the host of the URL when None.
+            max_connections: open at once, all origins together; None is no limit.
+            max_keepalive: of these, how many may idle; None is no limit.
+            keepalive: seconds that a connection may idle; None is no limit.
+            state_dir: folder (made if missing, 0700) for what outlives the process: Alt-Svc, and which protocol an
+                origin spoke last. None keeps that in memory. TLS sessions are resumed as long as the pool lives.
+            proxy: `http://[user:password@]host:port`; `https` URLs go through it by CONNECT over TCP, `http` ones in
+                absolute form.
+            resolve: where to connect instead, by host (lower case) and port, those of alternatives included.
+            discover: look for HTTPS records (RFC 9460) and heed Alt-Svc (RFC 7838).
+            resolver: `address:port` to ask for HTTPS records; the system's resolvers when None.
+
+        Raises:
+            velocity.errors.ConfigError: a file cannot be used, or `OPTION_INVALID`, `PROXY_INVALID`.
+        """
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes | None = None,
+        *,
+        streaming: bool = False,
+        length: int | None = None,
+        prefetch: int = 65536,
+        connect_timeout: float | None = 10.0,
+        read_timeout: float | None = 30.0,
+        write_timeout: float | None = 30.0,
+        pool_timeout: float | None = 30.0,
+    ) -> Exchange:
+        """Send a request and wait for the head of its answer.
+
+        A request on a kept connection that turns out to be dead is sent again where nobody can have acted on it:
+        nothing of it was sent, the server refused it (GOAWAY, REFUSED_STREAM, H3_REQUEST_REJECTED), or the method is
+        idempotent; never with a streaming body.
+
+        Args:
+            method: as it is sent.
+            url: `https://` or `http://`, absolute, ASCII (host in A-labels, path and query percent-encoded).
+            headers: any case, latin-1. `host` goes first or becomes `:authority`; `content-length` and fields that
+                speak of the connection are ours. `user-agent` is added where there is none.
+            body: the whole of it; None sends none.
+            streaming: the body comes by `Exchange.write`. The call returns at once; `Exchange.wait` waits for the head.
+            length: of a streaming body in bytes, where known.
+            prefetch: wait for up to so many bytes of the answer's body too, so that `read_all` of a small one does
+                not have to; 0 waits for the head only. Failures of the body are raised by whoever reads it.
+            connect_timeout: seconds for name, connection and handshake together, all protocols and addresses. None
+                waits for ever, here as below.
+            read_timeout: seconds without anything from the server.
+            write_timeout: seconds in which nothing of the request could be sent.
+            pool_timeout: seconds to wait for a place among `max_connections`.
+
+        Raises:
+            velocity.errors.ConfigError: `URL_INVALID`.
+            velocity.errors.ConnectError: no connection. `RESOLVE_FAILED`, `CONNECT_FAILED`, `CONNECT_TIMEOUT`,
+                `CERTIFICATE_INVALID`, `CERT_PQ_VALIDATION_FAILED` (with `cause` and `link` in its details),
+                `HANDSHAKE_FAILED`, `ALPN_REQUIRED`, `PROFILE_POLICY_VIOLATION`, `PROXY_FAILED` (the proxy refused; with
+                `status` in its details).
+            velocity.errors.RequestError: no complete answer. `POOL_TIMEOUT`, `READ_TIMEOUT`, `WRITE_TIMEOUT`,
+                `HEADERS_INVALID` (ours), `HEADERS_TOO_LARGE` (theirs), `PROTOCOL_ERROR` (the server broke the rules),
+                `BODY_TRUNCATED`, `CONNECTION_LOST`, `STREAM_RESET`, `POOL_CLOSED`, `POOL_FORKED`,
+                `REQUEST_FAILED` (anything else).
+        """
+
+    def start(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes | None = None,
+        *,
+        streaming: bool = False,
+        length: int | None = None,
+        prefetch: int = 65536,
+        connect_timeout: float | None = 10.0,
+        read_timeout: float | None = 30.0,
+        write_timeout: float | None = 30.0,
+        pool_timeout: float | None = 30.0,
+    ) -> Awaitable[Exchange]:
+        """`send` for the running asyncio (or uvloop) loop. Begins at once; cancelling it resets the stream."""
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many are `open`, and how many of these are `idle`."""
+
+    def close(self) -> None:
+        """Close what idles; what is under way may finish. Later requests raise `POOL_CLOSED`."""
+
+@final
+class Exchange:
+    """A request and its answer. For one thread or task at a time, except that one may write while another reads."""
+
+    @property
+    def status(self) -> int:
+        """Of the final answer; interim ones (1xx) are skipped. 0 as long as there is none."""
+    @property
+    def reason(self) -> str:
+        """The registered phrase for the status, or nothing."""
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """In order, names in lower case, values as latin-1. Made anew by every look."""
+    @property
+    def version(self) -> Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"]: ...
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """Once the body was read to its end; empty before, or where there are none."""
+    @property
+    def negotiated(self) -> dict[str, Any]:
+        """What the connection is. Made anew by every look; empty as long as there is no answer.
+
+        Keys: `alpn` (`velocity/1`, `h3`, `h2`, `http/1.1`), `remote` (`address:port`, the proxy's where there is one),
+        `proxy` (bool), `reused` (bool: another request was sent on it before), `fallback` (why not `velocity/1`: the
+        server's reason, one of `no_hybrid_cert`, `policy_disabled`, `client_profile`, `client_sigalg`, `draining`; or
+        the code of the error that it ended with; `not_offered` where this side did not offer it; None where it is
+        spoken), `fallback_message` (str or None). Of TLS, each None under `http://`: `tls_version`, `group`, `profile`
+        (of `velocity/1`), `cipher`, `signature_scheme`, `resumed` (bool), `early_data` (bool), `verified` (bool),
+        `ml_dsa_level`, `handshake_ms` (float), `round_trips` (int), `certificate_sha256`, `certificate_chain`
+        (list[bytes], DER, leaf first).
+        """
+
+    def wait(self) -> None:
+        """Wait for the head of the answer to a streaming request. Raises what `Pool.send` does."""
+
+    def read(self) -> bytes:
+        """The next piece of the body, `b""` at its end.
+
+        Raises:
+            velocity.errors.RequestError: `BODY_TRUNCATED`, `READ_TIMEOUT`, `PROTOCOL_ERROR`, `CONNECTION_LOST`,
+                `STREAM_RESET`, and `HEADERS_TOO_LARGE` for trailers.
+        """
+
+    def read_all(self, limit: int | None = None) -> bytes:
+        """What is left of the body, as one.
+
+        Args:
+            limit: more bytes than these raise `BODY_TOO_LARGE`, and the exchange is closed.
+        """
+
+    def write(self, chunk: bytes) -> bool:
+        """Send a piece of a streaming body. Waits while the server takes no more.
+
+        Returns:
+            False if the rest is not wanted: the answer is there, or it failed, which `wait` tells.
+
+        Raises:
+            velocity.errors.RequestError: `WRITE_TIMEOUT`.
+        """
+
+    def finish(self, trailers: list[tuple[str, str]] | None = None) -> None:
+        """The streaming body is complete. Never waits."""
+
+    def await_head(self) -> Awaitable[None]:
+        """`wait` for asyncio."""
+
+    def aread(self) -> Awaitable[bytes]:
+        """`read` for asyncio."""
+
+    def aread_all(self, limit: int | None = None) -> Awaitable[bytes]:
+        """`read_all` for asyncio."""
+
+    def awrite(self, chunk: bytes) -> Awaitable[bool]:
+        """`write` for asyncio."""
+
+    def close(self) -> None:
+        """Want no more of it. Never waits; dropping an exchange does the same.
+
+        Resets a stream that is not at its end (HTTP/1.1: drops its connection).
         """

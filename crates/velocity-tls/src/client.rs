@@ -24,6 +24,9 @@ use crate::provider::{Aead, WEB_CLASSICAL, WEB_HYBRID, provider};
 use crate::quic::WatchedClientConfig;
 use crate::scheme::{self, Scheme};
 
+/// Servers whose sessions one configuration remembers: it is meant for one.
+const TICKETS: usize = 8;
+
 /// Whom a client believes.
 #[derive(Clone, Debug)]
 pub enum Trust {
@@ -49,10 +52,10 @@ pub struct Offer<'a> {
     pub certificate: Option<Arc<Certificate>>,
 }
 
-/// The TLS configuration for one connection, and what its handshake reveals.
+/// The TLS configuration for one connection at a time, and what its handshake reveals.
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    seen: Arc<Seen>,
+    verifier: Verifier,
     judges: bool,
 }
 
@@ -64,6 +67,8 @@ struct Seen {
     /// What the chain rests on, if it passed as a hybrid one.
     level: Mutex<Option<Level>>,
     failure: Mutex<Option<ChainError>>,
+    /// Scheme and level of the last full handshake, which those that are resumed rest on.
+    kept: Mutex<Option<(u16, Option<Level>)>>,
 }
 
 impl ClientTls {
@@ -99,7 +104,7 @@ impl ClientTls {
         let verifier = Verifier {
             classical: classical(offer.trust, &lists, &provider)?,
             hybrid: match velocity {
-                true => hybrid(offer.trust, &lists)?,
+                true => hybrid(offer.trust, &lists)?.map(Arc::new),
                 false => None,
             },
             schemes: [
@@ -114,14 +119,16 @@ impl ClientTls {
             others,
             level,
             provider: provider.clone(),
-            seen: seen.clone(),
+            seen,
         };
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = match velocity || offer.protocols.contains(&alpn::H3) {
             true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
         };
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier.clone()));
         let mut config = match &offer.certificate {
             Some(certificate) => builder.with_client_cert_resolver(Arc::new(Identify(certificate.clone()))),
             None => builder.with_no_client_auth(),
@@ -131,9 +138,44 @@ impl ClientTls {
         config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
-            seen,
+            verifier,
             judges: !matches!(offer.trust, Trust::Anyone),
         })
+    }
+
+    /// The same for another connection, without reading files again. One that `remembers` can be used for several, one
+    /// after the other, each of which may resume what an earlier one began.
+    #[must_use]
+    pub fn again(&self, remembers: bool) -> Self {
+        let verifier = Verifier {
+            seen: Arc::default(),
+            ..self.verifier.clone()
+        };
+        let mut config = ClientConfig::clone(&self.config);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier.clone()));
+        config.resumption = match remembers {
+            true => Resumption::in_memory_sessions(TICKETS),
+            false => Resumption::disabled(),
+        };
+        Self {
+            config: Arc::new(config),
+            verifier,
+            judges: self.judges,
+        }
+    }
+
+    /// Forget what the handshake before has revealed.
+    pub fn begin(&self) {
+        let seen = &self.verifier.seen;
+        seen.scheme.store(0, Ordering::Relaxed);
+        *lock(&seen.level) = None;
+        *lock(&seen.failure) = None;
+    }
+
+    /// Whether what a judged connection leaves behind may be resumed: a ticket does not say which protocol it is from, so
+    /// one that was had without `velocity/1` must not open it later.
+    pub fn may_resume(&self, facts: &Facts) -> bool {
+        !self.verifier.velocity || facts.alpn.as_deref() == Some(alpn::VELOCITY)
     }
 
     /// For TCP.
@@ -149,7 +191,7 @@ impl ClientTls {
 
     /// The scheme of the server's CertificateVerify, once there was one.
     pub fn signature_scheme(&self) -> Option<u16> {
-        match self.seen.scheme.load(Ordering::Relaxed) {
+        match self.verifier.seen.scheme.load(Ordering::Relaxed) {
             0 => None,
             code => Some(code),
         }
@@ -157,12 +199,12 @@ impl ClientTls {
 
     /// The weakest ML-DSA parameter set of the chain, if it passed as a hybrid one.
     pub fn level(&self) -> Option<Level> {
-        *lock(&self.seen.level)
+        *lock(&self.verifier.seen.level)
     }
 
     /// Why the hybrid chain did not pass.
     pub fn failure(&self) -> Option<ChainError> {
-        lock(&self.seen.failure).clone()
+        lock(&self.verifier.seen.failure).clone()
     }
 
     /// Whether a finished handshake kept the promises of its protocol. Nothing may be sent before.
@@ -170,6 +212,14 @@ impl ClientTls {
     /// TLS settles the protocol before the verifier is asked, and does not tell it: where several were offered,
     /// what `velocity/1` demands can only be looked at here.
     pub fn judge(&self, facts: &Facts) -> Result<(), ChainError> {
+        let seen = &self.verifier.seen;
+        if facts.resumed {
+            let (scheme, level) = lock(&seen.kept).unwrap_or_default();
+            seen.scheme.store(scheme, Ordering::Relaxed);
+            *lock(&seen.level) = level;
+        } else {
+            *lock(&seen.kept) = self.signature_scheme().map(|scheme| (scheme, self.level()));
+        }
         if facts.alpn.as_deref() != Some(alpn::VELOCITY) {
             return Ok(());
         }
@@ -312,9 +362,10 @@ impl ResolvesClientCert for Identify {
 }
 
 /// Checks chains and signatures, each in both ways where `velocity/1` is offered, and remembers what it saw.
+#[derive(Clone)]
 struct Verifier {
     classical: Option<Arc<dyn ServerCertVerifier>>,
-    hybrid: Option<Roots>,
+    hybrid: Option<Arc<Roots>>,
     schemes: Vec<SignatureScheme>,
     velocity: bool,
     others: bool,

@@ -19,6 +19,8 @@ pub struct Facts {
     pub cipher: Option<u16>,
     /// Whether the server asked for another key share (RFC 9846 section 4.1.4).
     pub hello_retry: bool,
+    /// Whether it continues an earlier session, and rests on the certificate of that (RFC 9846 section 2.2).
+    pub resumed: bool,
     /// `0x0304` for TLS 1.3.
     pub version: Option<u16>,
     /// Length of the ClientHello over QUIC, in bytes.
@@ -40,6 +42,7 @@ impl Facts {
                 .map(|group| group.name().into()),
             cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite().into()),
             hello_retry: connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             version: connection.protocol_version().map(Into::into),
             hello_len: 0,
             downgrade: None,

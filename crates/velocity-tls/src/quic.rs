@@ -215,6 +215,7 @@ impl Session for HelloSession {
             group: self.watch.group,
             cipher: self.watch.cipher,
             hello_retry: self.watch.hello_retry,
+            resumed: self.watch.resumed,
             version: Some(0x0304),
             hello_len: self.hello_len,
             downgrade: self.downgrade,
@@ -311,7 +312,7 @@ const HELLO_RETRY_RANDOM: [u8; 32] = [
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// Reads group and cipher suite from the ServerHello as it passes, in either direction.
+/// Reads group, cipher suite and resumption from the ServerHello as it passes, in either direction.
 #[derive(Default)]
 struct Watch {
     /// Handshake bytes until the ServerHello was seen; a ServerHello is below 2 KiB.
@@ -320,6 +321,7 @@ struct Watch {
     group: Option<u16>,
     cipher: Option<u16>,
     hello_retry: bool,
+    resumed: bool,
 }
 
 impl Watch {
@@ -359,8 +361,10 @@ impl Watch {
         while !extensions.0.is_empty() {
             let kind = extensions.u16()?;
             let mut content = extensions.vec16()?;
-            if kind == 51 {
-                self.group = Some(content.u16()?);
+            match kind {
+                41 => self.resumed = true, // pre_shared_key
+                51 => self.group = Some(content.u16()?),
+                _ => {}
             }
         }
         self.hello_retry |= retry;

@@ -4,9 +4,9 @@
 //! quarter of a second, and the first handshake that completes wins.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,43 +38,139 @@ pub(crate) enum Opened {
     Quic(h3::Connection),
 }
 
-/// Resolve, connect and shake hands before `options.timeout` is over.
-pub(crate) async fn within(options: &Options) -> Result<(Opened, Report)> {
-    match tokio::time::timeout(options.timeout, open(options)).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::connect(
-            "CONNECT_TIMEOUT",
-            format!(
-                "no answer from {}:{} over {}",
-                options.host,
-                options.port,
-                names(&options.protocols)
-            ),
-        )
-        .hint(match options.over_quic() {
-            true => "is UDP open on that port? --http h2 goes over TCP",
-            false => "is the server running, and is the port open?",
-        })),
+/// TLS for connections to one place over one transport: the files are read once, and sessions resumed.
+pub(super) struct Tls {
+    template: Arc<ClientTls>,
+    /// One connection at a time has what remembers: what it saw is looked at when its handshake is done.
+    remembering: Mutex<Option<Arc<ClientTls>>>,
+}
+
+impl Tls {
+    /// What options ask for, for any number of [`Tls`].
+    pub(super) fn template(options: &Options) -> Result<Arc<ClientTls>> {
+        let protocols: Vec<&[u8]> = options.protocols.iter().map(|one| one.alpn().as_bytes()).collect();
+        let certificate = match &options.certificate {
+            Some(files) => Some(Arc::new(Certificate::load(files).map_err(trust_error)?)),
+            None => None,
+        };
+        let template = ClientTls::new(&Offer {
+            protocols: &protocols,
+            profile: options.profile,
+            trust: &options.trust,
+            revocation: &options.revocation,
+            certificate,
+        });
+        Ok(Arc::new(template.map_err(trust_error)?))
+    }
+
+    pub(super) fn new(template: Arc<ClientTls>, remembers: bool) -> Self {
+        Self {
+            remembering: Mutex::new(remembers.then(|| Arc::new(template.again(true)))),
+            template,
+        }
+    }
+
+    fn borrow(&self) -> Loan<'_> {
+        let remembering = self.remembering().take();
+        let home = remembering.is_some().then_some(self);
+        let tls = remembering.unwrap_or_else(|| Arc::new(self.template.again(false)));
+        tls.begin();
+        Loan { tls, home }
+    }
+
+    fn remembering(&self) -> MutexGuard<'_, Option<Arc<ClientTls>>> {
+        self.remembering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn open(options: &Options) -> Result<(Opened, Report)> {
+/// What one handshake uses. What it remembers is lost with it, unless it is given back.
+struct Loan<'a> {
+    tls: Arc<ClientTls>,
+    home: Option<&'a Tls>,
+}
+
+impl Loan<'_> {
+    fn give_back(mut self) {
+        if let Some(home) = self.home.take() {
+            *home.remembering() = Some(self.tls.clone());
+        }
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home {
+            *home.remembering() = Some(Arc::new(home.template.again(true)));
+        }
+    }
+}
+
+/// Resolve, connect and shake hands before `options.timeout` is over.
+pub(crate) async fn within(options: &Options) -> Result<(Opened, Report)> {
+    let tls = Arc::new(Tls::new(Tls::template(options)?, false));
+    match tokio::time::timeout(options.timeout, open(options, &tls)).await {
+        Ok(result) => result,
+        Err(_) => Err(late(options)),
+    }
+}
+
+/// There was no time left.
+pub(super) fn late(options: &Options) -> Error {
+    Error::connect(
+        "CONNECT_TIMEOUT",
+        format!(
+            "no answer from {}:{} over {}",
+            options.host,
+            options.port,
+            names(&options.protocols)
+        ),
+    )
+    .hint(match options.over_quic() {
+        true => "is UDP open on that port? --http h2 goes over TCP",
+        false => "is the server running, and is the port open?",
+    })
+}
+
+/// Resolve, connect and shake hands.
+pub(super) async fn open(options: &Options, tls: &Arc<Tls>) -> Result<(Opened, Report)> {
+    let addresses = resolve(options).await?;
     let options = Arc::new(options.clone());
-    let addresses = resolve(&options).await?;
+    first(addresses, |address| {
+        let (options, tls) = (options.clone(), tls.clone());
+        async move { attempt(&options, &tls, address).await }
+    })
+    .await
+}
+
+/// Connect over TCP alone, through a proxy if there is one for that.
+pub(super) async fn clear(options: &Options) -> Result<(TcpStream, SocketAddr)> {
+    let addresses = resolve(options).await?;
+    first(addresses, |address| async move { Ok((dial(address).await?, address)) }).await
+}
+
+/// The first of several attempts that comes through; the error of the one that failed first, if none does.
+async fn first<T, F>(addresses: Vec<SocketAddr>, attempt: impl Fn(SocketAddr) -> F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    // Most names lead to one place, and most first attempts go well: nobody else is needed then.
+    if let [address] = addresses[..] {
+        return attempt(address).await;
+    }
     let mut attempts = JoinSet::new();
     let mut waiting = addresses.into_iter();
     let mut failure = None;
     loop {
         if let Some(address) = waiting.next() {
-            let options = options.clone();
-            attempts.spawn(async move { attempt(&options, address).await });
+            attempts.spawn(attempt(address));
         }
         let joined = tokio::select! {
             joined = attempts.join_next() => joined,
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => continue,
         };
         match joined {
-            Some(Ok(Ok(opened))) => return Ok(opened),
+            Some(Ok(Ok(done))) => return Ok(done),
             Some(Ok(Err(error))) => {
                 let _ = failure.get_or_insert(error);
             }
@@ -91,11 +187,13 @@ async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
     if !options.addresses.is_empty() {
         return Ok(options.addresses.clone());
     }
-    let elsewhere = options.connect_to.as_ref();
-    let (host, port) = elsewhere.map_or((&options.host, options.port), |(host, port)| (host, *port));
+    let (host, port) = options.place();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
     match tokio::net::lookup_host((bare, port)).await {
-        Ok(addresses) => Ok(addresses.collect()),
+        Ok(addresses) => Ok(interlaced(addresses.collect())),
         Err(error) if is_shortage(&error) => Err(unconnected(&error, format!("cannot resolve {host}: {error}"))),
         Err(error) => {
             Err(Error::connect("RESOLVE_FAILED", format!("cannot resolve {host}: {error}")).hint("check the host name"))
@@ -103,26 +201,28 @@ async fn resolve(options: &Options) -> Result<Vec<SocketAddr>> {
     }
 }
 
-async fn attempt(options: &Options, address: SocketAddr) -> Result<(Opened, Report)> {
-    let protocols: Vec<&[u8]> = options.protocols.iter().map(|one| one.alpn().as_bytes()).collect();
-    let certificate = match &options.certificate {
-        Some(files) => Some(Arc::new(Certificate::load(files).map_err(trust_error)?)),
-        None => None,
-    };
-    let tls = ClientTls::new(&Offer {
-        protocols: &protocols,
-        profile: options.profile,
-        trust: &options.trust,
-        revocation: &options.revocation,
-        certificate,
-    })
-    .map_err(trust_error)?;
+/// RFC 8305 section 4: the family that the system prefers first, then in turns.
+pub(super) fn interlaced(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|one| one.is_ipv6() == preferred);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut turns = Vec::with_capacity(first.len() + second.len());
+    while first.len() + second.len() > 0 {
+        turns.extend(first.next());
+        turns.extend(second.next());
+    }
+    turns
+}
+
+async fn attempt(options: &Options, shared: &Tls, address: SocketAddr) -> Result<(Opened, Report)> {
     let name = options.server_name.as_deref().unwrap_or(&options.host);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let start = Instant::now();
+    let loan = shared.borrow();
+    let tls = &loan.tls;
     let shaken = match options.over_quic() {
-        true => quic(options, address, name, &tls, start).await,
-        false => tcp(options, address, name, &tls, start).await,
+        true => quic(options, address, name, tls, start).await,
+        false => tcp(options, address, name, tls, start).await,
     };
     // The verifier knows better than the alert it caused.
     let (opened, mut report) = shaken.map_err(|error| match tls.failure() {
@@ -138,7 +238,19 @@ async fn attempt(options: &Options, address: SocketAddr) -> Result<(Opened, Repo
     report.signature_scheme = tls.signature_scheme();
     report.verified = !matches!(options.trust, velocity_tls::client::Trust::Anyone);
     report.level = tls.level();
+    if tls.may_resume(&report.facts) {
+        loan.give_back();
+    }
     Ok((opened, report))
+}
+
+async fn dial(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        unconnected(&error, format!("cannot connect to {address} over TCP: {error}"))
+            .hint("is the server running, and is the port open?")
+    })?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 async fn tcp(
@@ -148,13 +260,12 @@ async fn tcp(
     tls: &ClientTls,
     start: Instant,
 ) -> Result<(Opened, Report)> {
-    let failed = |error| {
-        let message = format!("cannot connect to {address} over TCP: {error}");
-        unconnected(&error, message).hint("is the server running, and is the port open?")
-    };
-    let mut stream = TcpStream::connect(address).await.map_err(failed)?;
-    let _ = stream.set_nodelay(true);
-    stream.write_all(&options.preamble).await.map_err(failed)?;
+    let mut stream = dial(address).await?;
+    let lost = |error: io::Error| unconnected(&error, format!("cannot connect to {address} over TCP: {error}"));
+    stream.write_all(&options.preamble).await.map_err(lost)?;
+    if let Some(proxy) = &options.proxy {
+        proxy.connect(&mut stream, &options.host, options.port).await?;
+    }
     let name = ServerName::try_from(name.to_owned())
         .map_err(|e| Error::connect("RESOLVE_FAILED", format!("{name} is no host name: {e}")))?;
     let stream = tokio_rustls::TlsConnector::from(tls.tcp())

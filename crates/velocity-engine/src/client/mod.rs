@@ -1,12 +1,30 @@
-//! The client: one connection over one protocol, and requests on it.
+//! The client: one connection over one protocol and requests on it, or a [`Pool`] of as many as are needed.
 //!
-//! Which protocol to try, and what to do when it fails, is decided in Python.
+//! Of single connections, Python decides which protocol to try and what to do when it fails; a pool does so by itself.
+//!
+//! - [`target`]: where a URL leads
+//! - [`pool`]: connections that are kept, within limits
+//! - [`reach`]: a new one: QUIC and TCP raced, through [`connect`]
+//! - [`carrier`]: a request on one of them, [`answer`]: what comes back, [`upload`]: what goes there piece by piece
+//! - [`memory`]: what is known of origins; [`alternatives`], [`records`]: how they make themselves known
+//! - [`proxy`]: through another server
 
+mod alternatives;
+pub mod answer;
+mod carrier;
 pub(crate) mod connect;
+mod memory;
+pub mod pool;
+pub mod proxy;
+mod reach;
+mod records;
 mod request;
+mod target;
+pub mod upload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +33,9 @@ use velocity_tls::client::Trust;
 use velocity_tls::fallback::Directive;
 use velocity_tls::{Facts, Profile, certificate};
 
+pub use self::answer::Answer;
+pub use self::pool::{Order, Patience, Payload, Pool, Settings};
+pub use self::proxy::Proxy;
 use crate::error::{Error, Result};
 use crate::http::Body;
 
@@ -45,11 +66,22 @@ pub struct Options {
     pub preamble: Vec<u8>,
     /// Over QUIC, how long the other end may be silent, although it is asked, before it is taken to be gone.
     pub patience: Duration,
+    /// To go through; over TCP only.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 impl Options {
     /// As long as RFC 9000 section 10.1 leaves it to both ends, and what most of them take.
     pub const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Where to connect.
+    fn place(&self) -> (&str, u16) {
+        if let Some(proxy) = &self.proxy {
+            return (&proxy.host, proxy.port);
+        }
+        let elsewhere = self.connect_to.as_ref();
+        elsewhere.map_or((&self.host, self.port), |(host, port)| (host, *port))
+    }
 
     fn over_quic(&self) -> bool {
         self.protocols.first().is_some_and(|protocol| protocol.over_quic())

@@ -262,6 +262,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         timeout,
         preamble: Vec::new(),
         patience: PATIENCE.max(timeout),
+        proxy: None,
     })
 }
 

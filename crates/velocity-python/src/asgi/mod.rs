@@ -2,7 +2,7 @@
 //!
 //! engine thread → [`queue`] → event loop → [`Application::deliver`] → task → [`http`], [`websocket`] → mailbox → engine
 
-mod awaitable;
+pub(crate) mod awaitable;
 mod claim;
 mod http;
 mod message;

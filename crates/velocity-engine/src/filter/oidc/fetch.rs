@@ -134,6 +134,7 @@ impl Endpoint {
             timeout: TIMEOUT,
             preamble: Vec::new(),
             patience: Options::PATIENCE,
+            proxy: None,
         })
         .await?;
         let mut response = connection.request(method, self.path(), fields, body).await?;

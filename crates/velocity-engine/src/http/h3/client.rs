@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, StreamEvent, StreamId};
 use rustls::pki_types::CertificateDer;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Scope};
@@ -63,6 +65,9 @@ pub enum Failure {
     Lost(#[from] ConnectionError),
     #[error("the connection was lost")]
     Gone,
+    /// Nothing was sent.
+    #[error("the connection was closed before the request")]
+    Closed,
     /// It did nothing with it (RFC 9114 section 4.1.1).
     #[error("the server refused the request")]
     Refused,
@@ -82,6 +87,7 @@ impl Connection {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<(Self, Established), Failure> {
+        let refused = refused(socket.try_clone()?);
         let mut driver = Driver::client(Nobody, Socket::new(socket)?);
         let (established, outcome) = oneshot::channel();
         let queue = Arc::new(Queue::default());
@@ -108,6 +114,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(error.into()),
                 Ok(Ok(())) | Err(_) => return Err(Failure::Gone),
             },
+            error = refused => return Err(error.into()),
         };
         let driver = Mutex::new(Some(driver));
         Ok((Self(Arc::new(Handle { queue, trigger, driver })), established))
@@ -133,7 +140,8 @@ impl Connection {
 
     /// Whether it takes requests.
     pub fn is_open(&self) -> bool {
-        !self.0.queue.lock().gone
+        let waiting = self.0.queue.lock();
+        !waiting.gone && !waiting.draining
     }
 
     /// What the server said on its control stream about there being no `velocity/1`.
@@ -150,6 +158,25 @@ impl Connection {
             let _ = driver.await;
         }
     }
+}
+
+/// Wait for the kernel to hear that nobody listens there, which it does not report as something to read.
+async fn refused(socket: std::net::UdpSocket) -> io::Error {
+    let watch = async {
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
+        loop {
+            socket.ready(Interest::ERROR).await?;
+            let heard = socket.try_io(Interest::ERROR, || {
+                socket.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            match heard {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(error) | Err(error) => return Ok(error),
+            }
+        }
+    };
+    watch.await.unwrap_or_else(|error| error)
 }
 
 /// Whoever waits for the head of an answer, on a queue that is to know when nobody does any more.
@@ -205,6 +232,8 @@ struct Waiting {
     connection: Option<Waker>,
     /// Somebody who waited for an answer does not any more.
     given_up: bool,
+    /// The server takes no more requests, but may answer those it has.
+    draining: bool,
     gone: bool,
     /// Comes back the other way.
     directive: Option<Directive>,
@@ -213,8 +242,8 @@ struct Waiting {
 impl Queue {
     fn push(&self, command: Command) -> Result<(), Failure> {
         let mut waiting = self.lock();
-        if waiting.gone {
-            return Err(Failure::Gone);
+        if waiting.gone || waiting.draining {
+            return Err(Failure::Closed);
         }
         waiting.commands.push_back(command);
         let connection = waiting.connection.clone();
@@ -356,8 +385,34 @@ impl Client {
             waiting.gone = true;
             std::mem::take(&mut waiting.commands)
         };
-        drop(commands);
+        for command in commands {
+            let _ = command.reply.send(Err(Failure::Closed));
+        }
         self.exchanges = Slots::new();
+    }
+
+    /// The server does nothing with requests from `first` on, nor with those that wait (RFC 9114 section 5.2).
+    fn drain(&mut self, first: u64, cx: &mut Cx<'_>) {
+        let commands = {
+            let mut waiting = self.queue.lock();
+            waiting.draining = true;
+            std::mem::take(&mut waiting.commands)
+        };
+        for command in commands {
+            let _ = command.reply.send(Err(Failure::Closed));
+        }
+        for slot in self.exchanges.numbers() {
+            let Some((id, Exchange { reply: Some(_), .. })) = self.exchanges.get(slot) else {
+                continue;
+            };
+            if u64::from(*id) < first {
+                continue;
+            }
+            self.link.cancel(*id, code(Code::RequestCancelled), cx);
+            if let Some(Exchange { reply: Some(reply), .. }) = self.exchanges.remove(slot) {
+                let _ = reply.send(Err(Failure::Refused));
+            }
+        }
     }
 
     /// Cancel what nobody waits for any more (RFC 9114 section 4.1.1).
@@ -480,6 +535,7 @@ impl Client {
                     }
                     self.link.outcome(Err(error), cx);
                 }
+                H3Event::Goaway { id } => self.drain(id, cx),
                 H3Event::Unblocked { stream } => self.link.reread(stream_id(stream)),
                 H3Event::Extension { payload, .. } => {
                     // The first one counts; what cannot be read is none.

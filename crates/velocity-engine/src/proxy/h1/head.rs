@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, response};
 
 use super::body::Framing;
@@ -18,10 +19,29 @@ pub struct Head {
     pub keep: bool,
 }
 
+/// Marks a request whose target is to be written with scheme and authority, as proxies want it (RFC 9112 section 3.2.2).
+#[derive(Clone, Copy)]
+pub struct AbsoluteForm;
+
 /// Write the head of a request, but for what says how long its body is.
 pub fn write<B>(request: &Request<B>, out: &mut BytesMut) {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    for part in [request.method().as_str(), " ", path, " HTTP/1.1\r\n"] {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let (scheme, authority) = match request.extensions().get::<AbsoluteForm>() {
+        Some(AbsoluteForm) => (uri.scheme_str(), uri.authority().map(Authority::as_str)),
+        None => (None, None),
+    };
+    let before = if scheme.is_some() { "://" } else { "" };
+    let (scheme, authority) = (scheme.unwrap_or_default(), authority.unwrap_or_default());
+    for part in [
+        request.method().as_str(),
+        " ",
+        scheme,
+        before,
+        authority,
+        path,
+        " HTTP/1.1\r\n",
+    ] {
         out.extend_from_slice(part.as_bytes());
     }
     for (name, value) in request.headers() {

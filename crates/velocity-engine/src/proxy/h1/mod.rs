@@ -4,7 +4,7 @@
 //! [`Connection::send`] → [`Sending`] ⇄ [`Head::parse`] → [`Exchange`], whose body is framed by [`body::Framing`]
 
 mod body;
-mod head;
+pub(crate) mod head;
 mod sending;
 
 use std::future::poll_fn;
@@ -135,8 +135,8 @@ impl Connection {
             })
             .await;
             let failed = match read {
-                Ok(0) if self.received.is_empty() => "the upstream closed the connection without an answer".to_owned(),
-                Ok(0) => "the upstream closed the connection in the middle of a head".to_owned(),
+                Ok(0) if self.received.is_empty() => "the server closed the connection without an answer".to_owned(),
+                Ok(0) => "the server closed the connection in the middle of a head".to_owned(),
                 Ok(_) => match self.answered(&method, &mut informed) {
                     Ok(None) => continue,
                     Ok(Some((head, framing))) => {
@@ -213,7 +213,7 @@ impl Exchange {
                     let read = ready!(poll_read_buf(stream, cx, &mut self.connection.received))?;
                     self.pace.read(read);
                     if read == 0 && !self.framing.closed() {
-                        let reason = "the upstream closed the connection in the middle of a body";
+                        let reason = "the server closed the connection in the middle of a body";
                         return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason))));
                     }
                 }

@@ -1,8 +1,7 @@
-//! The client side of the contract.
+//! One connection over one protocol, and what TLS knows of it.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::prelude::*;
@@ -15,6 +14,7 @@ use velocity_tls::facts::signature_scheme_name;
 use velocity_tls::fallback::{Directive, NotADirective};
 use velocity_tls::{certificate, material};
 
+use super::duration;
 use crate::error::CoreError;
 use crate::wait::wait_for;
 
@@ -77,6 +77,7 @@ impl Connection {
             timeout: duration(timeout),
             preamble: Vec::new(),
             patience: Options::PATIENCE,
+            proxy: None,
         };
         let inner = wait_for(py, async { client::Connection::open(&options).await })?;
         let report = inner.report.clone();
@@ -88,38 +89,14 @@ impl Connection {
 
     #[getter]
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let report = &self.report;
-        let facts = &report.facts;
         let dict = PyDict::new(py);
-        dict.set_item("alpn", facts.alpn.as_deref().map(String::from_utf8_lossy))?;
-        dict.set_item("remote", report.remote.to_string())?;
-        dict.set_item(
-            "tls_version",
-            if facts.version == Some(0x0304) {
-                "TLSv1.3"
-            } else {
-                "TLSv1.2"
-            },
-        )?;
-        dict.set_item("group", facts.group_name())?;
-        dict.set_item("group_code", facts.group)?;
-        dict.set_item("profile", facts.profile().map(|profile| profile.as_str()))?;
-        dict.set_item("cipher", facts.cipher_name())?;
-        dict.set_item("signature_scheme", report.signature_scheme.map(signature_scheme_name))?;
-        dict.set_item("signature_scheme_code", report.signature_scheme)?;
-        dict.set_item("round_trips", report.round_trips)?;
-        dict.set_item("handshake_ms", report.handshake.as_secs_f64() * 1e3)?;
-        dict.set_item(
-            "certificate_sha256",
-            report.chain.first().map(|leaf| material::fingerprint(leaf)),
-        )?;
-        dict.set_item(
-            "certificate_chain",
-            PyList::new(py, report.chain.iter().map(|der| PyBytes::new(py, der)))?,
-        )?;
-        dict.set_item("verified", report.verified)?;
-        dict.set_item("handshake_bytes", report.bytes)?;
-        dict.set_item("ml_dsa_level", report.level.map(Level::as_str))?;
+        let alpn = self.report.facts.alpn.as_deref();
+        dict.set_item("alpn", alpn.map(String::from_utf8_lossy))?;
+        dict.set_item("remote", self.report.remote.to_string())?;
+        dict.set_item("group_code", self.report.facts.group)?;
+        dict.set_item("signature_scheme_code", self.report.signature_scheme)?;
+        dict.set_item("handshake_bytes", self.report.bytes)?;
+        of_tls(&self.report, &dict)?;
         Ok(dict)
     }
 
@@ -212,6 +189,29 @@ pub fn verify_classical(chain: Vec<Vec<u8>>, host: &str, ca_file: Option<PathBuf
     Ok(verdict.map_err(|e| CoreError(Error::config(e.code(), e.to_string()).hint(e.hint())))?)
 }
 
+/// What a handshake has shown, into `dict`.
+pub(super) fn of_tls(report: &client::Report, dict: &Bound<'_, PyDict>) -> PyResult<()> {
+    let (py, facts) = (dict.py(), &report.facts);
+    let version = match facts.version {
+        Some(0x0304) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    dict.set_item("tls_version", version)?;
+    dict.set_item("group", facts.group_name())?;
+    dict.set_item("profile", facts.profile().map(|profile| profile.as_str()))?;
+    dict.set_item("cipher", facts.cipher_name())?;
+    dict.set_item("signature_scheme", report.signature_scheme.map(signature_scheme_name))?;
+    dict.set_item("resumed", facts.resumed)?;
+    dict.set_item("round_trips", report.round_trips)?;
+    dict.set_item("handshake_ms", report.handshake.as_secs_f64() * 1e3)?;
+    let leaf = report.chain.first();
+    dict.set_item("certificate_sha256", leaf.map(|leaf| material::fingerprint(leaf)))?;
+    let chain = report.chain.iter().map(|der| PyBytes::new(py, der));
+    dict.set_item("certificate_chain", PyList::new(py, chain)?)?;
+    dict.set_item("verified", report.verified)?;
+    dict.set_item("ml_dsa_level", report.level.map(Level::as_str))
+}
+
 fn directive_dict<'py>(py: Python<'py>, directive: &Directive) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("reason", directive.reason.as_str())?;
@@ -246,10 +246,4 @@ async fn within<T>(timeout: Option<f64>, future: impl Future<Output = Result<T>>
                 )
             }),
     }
-}
-
-/// Seconds from Python; a day is as good as for ever, and no sum of times overflows with it.
-fn duration(seconds: f64) -> Duration {
-    const DAY: Duration = Duration::from_secs(86_400);
-    Duration::try_from_secs_f64(seconds).map_or(DAY, |duration| duration.min(DAY))
 }
