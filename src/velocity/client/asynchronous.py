@@ -86,7 +86,8 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
         def through(proxy: Proxy | None) -> AsyncBaseTransport:
             return AsyncHTTPTransport(
                 verify=verify, cert=cert, http1=http1, http2=http2, http3=http3, protocols=protocols, profile=profile,
-                fallback=fallback, crl_files=crl_files, limits=limits, proxy=proxy, state_dir=state_dir, resolve=resolve,
+                fallback=fallback, crl_files=crl_files, limits=limits, proxy=proxy, state_dir=state_dir,
+                resolve=resolve,
             )  # fmt: skip
 
         if transport is None:
@@ -256,7 +257,7 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
             request = following
 
     async def _pass(self, response: Response) -> None:
-        """An answer that is not the last one: its content is read, so that the connection can go on, if there is little."""
+        """An answer that is not the last one: if it has little content, that is read for the connection to go on."""
         response._limits = REDIRECT_LIMITS
         try:
             if not response.is_closed:
@@ -312,8 +313,8 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
         if params is None and headers is None and cookies is None and timeout is UNSET and extensions is None:
             return await self.send(self._plain("GET", url), auth=auth, follow_redirects=follow_redirects)
         return await self.request(
-            "GET", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "GET", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     async def options(
@@ -330,8 +331,8 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
     ) -> Response:
         """OPTIONS."""
         return await self.request(
-            "OPTIONS", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "OPTIONS", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     async def head(
@@ -348,8 +349,8 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
     ) -> Response:
         """HEAD."""
         return await self.request(
-            "HEAD", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "HEAD", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     async def post(
@@ -432,8 +433,8 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
     ) -> Response:
         """DELETE."""
         return await self.request(
-            "DELETE", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "DELETE", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     # --- the end ---

@@ -341,4 +341,4 @@ class BaseClient(Generic[T]):
 
 def _only_secured(before: URL, after: URL) -> bool:
     """Whether a redirect only leads from http to https, at the same host."""
-    return before.origin[:2] == ("http", after._host) and after.scheme == "https" and {before.origin[2], after.origin[2]} == {80, 443}  # fmt: skip
+    return before.origin == ("http", after._host, 80) and after.origin == ("https", before._host, 443)

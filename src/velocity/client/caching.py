@@ -1,4 +1,4 @@
-"""A private cache of answers (RFC 9111): what is fresh is not asked for again, what is stale is asked for if it changed."""
+"""A private cache of answers (RFC 9111): what is fresh is not asked for again, what is stale if it has changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _BY_HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501
 _UNDERSTOOD = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501})
 _VARIANTS = 8
 """Answers for one URL that differ by what the field Vary names."""
-_HOPS = frozenset({"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"})  # fmt: skip
+_HOPS = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"}
+)
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
 
 

@@ -40,7 +40,7 @@ class Cookies(MutableMapping[str, str]):
         if isinstance(cookies, CookieJar):
             self.jar = cookies
             return
-        self.jar = CookieJar(_Policy())
+        self.jar = CookieJar(_Policy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain))
         if isinstance(cookies, Cookies):
             for cookie in cookies.jar:
                 self.jar.set_cookie(cookie)
@@ -76,7 +76,7 @@ class Cookies(MutableMapping[str, str]):
         self.jar.set_cookie(
             Cookie(
                 version=0, name=name, value=value, port=None, port_specified=False,
-                domain=domain, domain_specified=bool(domain), domain_initial_dot=domain.startswith("."),
+                domain=domain, domain_specified=True, domain_initial_dot=domain.startswith("."),
                 path=path, path_specified=bool(path), secure=False, expires=None, discard=True,
                 comment=None, comment_url=None, rest={"HttpOnly": ""}, rfc2109=False,
             )

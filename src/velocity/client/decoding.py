@@ -40,24 +40,24 @@ class _Zlib:
     def __init__(self, name: str) -> None:
         self._gzip = name == "gzip"
         self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 16 if self._gzip else zlib.MAX_WBITS)
-        self._fresh = not self._gzip
+        self._first: bytes | None = None if self._gzip else b""
         self._begun = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
+        self._begun = self._begun or bool(data)
+        if self._first is not None:
+            self._first += data
+            if len(self._first) < 2:
+                return
+            data, self._first = self._first, None
+            if not _is_zlib(data):
+                self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
         while data:
-            self._begun = True
             if self._decoder.eof:
                 if not self._gzip or not data.startswith(b"\x1f"):
                     return  # what follows the end is nobody's
                 self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)  # RFC 1952 section 2.2: members
-            try:
-                piece = self._decoder.decompress(data, _PIECE)
-            except zlib.error:
-                if not self._fresh:
-                    raise
-                self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-                piece = self._decoder.decompress(data, _PIECE)
-            self._fresh = False
+            piece = self._decoder.decompress(data, _PIECE)
             data = self._decoder.unconsumed_tail or self._decoder.unused_data
             if piece:
                 yield piece
@@ -67,6 +67,11 @@ class _Zlib:
     @property
     def is_complete(self) -> bool:
         return self._decoder.eof or not self._begun
+
+
+def _is_zlib(data: bytes) -> bool:
+    """RFC 1950 section 2.2."""
+    return data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
 
 
 class _Brotli:
@@ -81,10 +86,9 @@ class _Brotli:
         while not self._decoder.is_finished():
             piece = self._decoder.process(data, output_buffer_limit=_PIECE)
             data = b""
-            if piece:
-                yield piece
-            if self._decoder.can_accept_more_data():
+            if not piece:  # it may say that it takes more while it holds back what the limit left
                 return
+            yield piece
 
     @property
     def is_complete(self) -> bool:

@@ -32,10 +32,11 @@ class EasyClientConfig(NamedTuple):
     Attributes:
         server_addr: `HOST[:PORT]` to connect to, 443 if not said.
         hostname: whom the certificate has to name; the host of `server_addr` if not said.
-        server_key_autodiscover: whether to believe what the system's roots vouch for, and to remember on disk what the server
-            speaks and the tickets it gives. Without it nothing is believed but `server_key`, and nothing is remembered.
-        server_key: PEM file with what the server proves itself by: its own certificate or the root of its authority, such as the
-            `trust.pem` of `velocity serve --self-signed`.
+        server_key_autodiscover: whether to believe whom the system's roots vouch for, and to remember on disk what the
+            server speaks and the tickets it gives. Without it nothing is believed but `server_key`, and nothing is
+            remembered.
+        server_key: PEM file with what the server proves itself by: its own certificate or the root of its authority,
+            such as the `trust.pem` of `velocity serve --self-signed`.
         fallback: to HTTPS: `directed` if the server says so, `allow` always, `never`.
         profile: to demand: `light`, `balanced` or `secure`.
         timeout: seconds.
@@ -59,8 +60,8 @@ class EasyClient:
         config: where to go, and what to believe.
 
     Raises:
-        ConfigError: `server_addr` is none (`URL_INVALID`), or there is no `server_key` where nothing else is to be believed
-            (`SERVER_KEY_MISSING`).
+        ConfigError: `server_addr` is none (`URL_INVALID`), or there is no `server_key` where nothing else is to be
+            believed (`SERVER_KEY_MISSING`).
     """
 
     def __init__(self, config: EasyClientConfig) -> None:

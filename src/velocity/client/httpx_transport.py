@@ -154,7 +154,7 @@ class HTTPXTransport(_Base):  # type: ignore[misc]
     `response.extensions["velocity"]` is what was negotiated.
 
     Args:
-        **options: those of `velocity.client.HTTPTransport`: `verify`, `cert`, `http3`, `profile`, `limits`, `proxy` and so on.
+        **options: those of `velocity.client.HTTPTransport`: `verify`, `cert`, `http3`, `profile` and so on.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -19,8 +19,8 @@ class Negotiated:
         alpn: `velocity/1`, `h3`, `h2` or `http/1.1`.
         profile: of `velocity/1`: `light`, `balanced` or `secure`.
         group: of the key exchange, by name.
-        fallback: why it is not `velocity/1`: the server's reason, or the code of the error that an attempt ended with, or
-            `not_offered`; None where it is spoken.
+        fallback: why it is not `velocity/1`: the server's reason, the code of the error that an attempt ended with,
+            or `not_offered`; None where it is spoken.
         fallback_message: the same for people.
         remote: `address:port` of the other side; the proxy's where there is one.
         proxy: whether there is one.

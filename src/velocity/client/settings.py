@@ -133,7 +133,7 @@ class Decompression:
     """How large content may become when it is decoded.
 
     Attributes:
-        max_size: bytes of a body that is held whole, decoded or not; of a streamed one, no limit holds. None is no limit.
+        max_size: bytes of a body that is held whole, decoded or not; streams may be longer. None is no limit.
         max_ratio: decoded bytes for one that came; None is no limit.
         ratio_after: decoded bytes up to which the ratio does not matter.
     """
@@ -173,14 +173,14 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 class Retry:
     """What is tried again: only what does no harm when it is done twice (RFC 9110 section 9.2.2).
 
-    A request whose content cannot be sent again, because it was a generator, is not. One that failed before it left, for
-    want of a connection, is tried again whatever its method.
+    A request whose content cannot be sent again, because it was a generator, is not. One that failed before it left,
+    for want of a connection, is tried again whatever its method.
 
     Attributes:
         total: further attempts.
         methods: those that may be repeated.
         statuses: answers that are no answers.
-        backoff: seconds before the second further attempt; doubles with each, and is drawn from the upper half of that.
+        backoff: seconds before the second further attempt, doubled with each; drawn from the upper half of that.
         max_backoff: seconds.
         respect_retry_after: wait as long as the server says (RFC 9110 section 10.2.3).
         max_retry_after: seconds; a server that wants more is not asked again.

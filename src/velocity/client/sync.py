@@ -115,7 +115,8 @@ class Client(BaseClient[BaseTransport]):
         def through(proxy: Proxy | None) -> BaseTransport:
             return HTTPTransport(
                 verify=verify, cert=cert, http1=http1, http2=http2, http3=http3, protocols=protocols, profile=profile,
-                fallback=fallback, crl_files=crl_files, limits=limits, proxy=proxy, state_dir=state_dir, resolve=resolve,
+                fallback=fallback, crl_files=crl_files, limits=limits, proxy=proxy, state_dir=state_dir,
+                resolve=resolve,
             )  # fmt: skip
 
         if transport is None:
@@ -285,7 +286,7 @@ class Client(BaseClient[BaseTransport]):
             request = following
 
     def _pass(self, response: Response) -> None:
-        """An answer that is not the last one: its content is read, so that the connection can go on, if there is little."""
+        """An answer that is not the last one: if it has little content, that is read for the connection to go on."""
         response._limits = REDIRECT_LIMITS
         try:
             if not response.is_closed:
@@ -341,8 +342,8 @@ class Client(BaseClient[BaseTransport]):
         if params is None and headers is None and cookies is None and timeout is UNSET and extensions is None:
             return self.send(self._plain("GET", url), auth=auth, follow_redirects=follow_redirects)
         return self.request(
-            "GET", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "GET", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     def options(
@@ -359,8 +360,8 @@ class Client(BaseClient[BaseTransport]):
     ) -> Response:
         """OPTIONS."""
         return self.request(
-            "OPTIONS", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "OPTIONS", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     def head(
@@ -377,8 +378,8 @@ class Client(BaseClient[BaseTransport]):
     ) -> Response:
         """HEAD."""
         return self.request(
-            "HEAD", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "HEAD", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     def post(
@@ -461,8 +462,8 @@ class Client(BaseClient[BaseTransport]):
     ) -> Response:
         """DELETE."""
         return self.request(
-            "DELETE", url, params=params, headers=headers, cookies=cookies, auth=auth, follow_redirects=follow_redirects,
-            timeout=timeout, extensions=extensions,
+            "DELETE", url, params=params, headers=headers, cookies=cookies, auth=auth,
+            follow_redirects=follow_redirects, timeout=timeout, extensions=extensions,
         )  # fmt: skip
 
     # --- the end ---

@@ -92,8 +92,8 @@ class _Pooled:
 
     Args:
         verify: True believes the system's roots, False everybody; or a PEM file of roots to believe instead.
-        cert: whom to be where a server asks: a PEM file of chain and key, or one for each. What lies beside them (the ML-DSA
-            key, the lean chain) is found.
+        cert: whom to be where a server asks: a PEM file of chain and key, or one for each. What lies beside them (the
+            ML-DSA key, the lean chain) is found.
         http1: whether HTTP/1.1 may be spoken.
         http2: whether HTTP/2 may.
         http3: whether HTTP/3 may.

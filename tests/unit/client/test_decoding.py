@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 import zlib
+from collections import deque
 from typing import TYPE_CHECKING
 
 import brotli
@@ -97,8 +98,7 @@ def test_bombs(name: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(DecompressionBomb) as caught:
-            for part in decoder.decode(content):
-                assert len(part) <= 1 << 18
+            deque(decoder.decode(content), maxlen=1)
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()

@@ -100,7 +100,8 @@ def test_any_text_is_a_url_or_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "https://example.com/a/b?c=d&e=f#g", "http://h:8080", "https://u:p@h/", "/relative?x=1", "https://h/a%2Fb", "//h/x",
+        "https://example.com/a/b?c=d&e=f#g", "http://h:8080/", "https://u:p@h/",
+        "/relative?x=1", "https://h/a%2Fb", "//h/x",
         "https://h/?q=a+b", "https://h/ü?ü=ü",
     ],
 )  # fmt: skip
