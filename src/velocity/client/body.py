@@ -46,7 +46,7 @@ class Streamed:
         return isinstance(self._pieces, AsyncIterable)
 
     def __iter__(self) -> Iterator[bytes]:
-        if isinstance(self._pieces, AsyncIterable):
+        if not isinstance(self._pieces, Iterable):
             raise TypeError("asynchronous content is for an AsyncClient")
         self._begin()
         if hasattr(self._pieces, "read"):

@@ -76,11 +76,12 @@ def _library(request: Any) -> ModuleType:
 def _asked(theirs: Any) -> Request:
     """Their request as one of ours."""
     fields = [(name.decode("ascii").lower(), value.decode("latin-1")) for name, value in theirs.headers.raw]
-    length = next((int(value) for name, value in fields if name == "content-length" and value.isdigit()), None)
+    said = dict(fields)
+    length = int(said["content-length"]) if said.get("content-length", "").isdigit() else None
     chosen = theirs.extensions.get("timeout") or {}
     timeout = Timeout(None, **{name: chosen[name] for name in ("connect", "read", "write", "pool") if name in chosen})
     made = Request.plain(theirs.method, URL(str(theirs.url)), Headers.of(fields).fields, timeout)
-    if length == 0:
+    if not length and "transfer-encoding" not in said:
         return made
     try:
         made._body = theirs.content
