@@ -30,8 +30,9 @@ pub struct Answer {
     pub reused: bool,
     source: Weak<Shared>,
     body: Incoming,
-    /// What was read before anybody asked for it, and why there is no more.
+    /// What was read before anybody asked for it.
     gathered: VecDeque<Bytes>,
+    /// Why there is no more.
     failed: Option<Error>,
     patience: Option<Duration>,
 }
@@ -85,15 +86,11 @@ impl Answer {
     /// Read ahead, up to so many bytes. What goes wrong is for whoever reads them.
     pub async fn gather(&mut self, limit: usize) {
         let mut size = 0;
-        while size < limit && !self.is_here() {
-            match self.next().await {
-                Ok(Some(piece)) => {
-                    size += piece.len();
-                    self.gathered.push_back(piece);
-                }
-                Ok(None) => {}
-                Err(error) => self.failed = Some(error),
-            }
+        while size < limit
+            && let Ok(Some(piece)) = self.next().await
+        {
+            size += piece.len();
+            self.gathered.push_back(piece);
         }
     }
 
@@ -102,8 +99,8 @@ impl Answer {
         if let Some(piece) = self.gathered.pop_front() {
             return Some(Ok(Some(piece)));
         }
-        if let Some(error) = self.failed.take() {
-            return Some(Err(error));
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
         }
         self.is_here().then_some(Ok(None))
     }
@@ -138,17 +135,25 @@ impl Answer {
 
     /// Want no more of it.
     pub fn close(&mut self) {
+        if !self.is_here() || !self.gathered.is_empty() {
+            let closed = Error::request("REQUEST_FAILED", "the answer was closed before its end");
+            self.failed.get_or_insert(closed);
+        }
         self.body = Incoming::Nothing;
         self.gathered.clear();
-        self.failed = None;
+    }
+
+    fn fail<T>(&mut self, error: Error) -> Result<T> {
+        self.body = Incoming::Nothing;
+        self.failed = Some(error.clone());
+        Err(error)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             let body = &mut self.body;
             let Some(frame) = within(self.patience, poll_fn(|cx| body.poll_frame(cx))).await else {
-                self.body = Incoming::Nothing;
-                return Err(read_timeout(self.patience));
+                return self.fail(read_timeout(self.patience));
             };
             match frame {
                 None => {
@@ -167,10 +172,7 @@ impl Answer {
                         }
                     }
                 },
-                Some(Err(error)) => {
-                    self.body = Incoming::Nothing;
-                    return Err(broken(&error));
-                }
+                Some(Err(error)) => return self.fail(broken(&error)),
             }
         }
     }

@@ -139,13 +139,6 @@ impl Shared {
 }
 
 impl Lease {
-    pub fn about(&self) -> &Arc<About> {
-        match self {
-            Lease::Single { about, .. } => about,
-            Lease::Many(shared) => &shared.about,
-        }
-    }
-
     pub fn is_h1(&self) -> bool {
         matches!(self, Lease::Single { .. })
     }
@@ -291,8 +284,10 @@ fn of_h3(failure: &h3::Failure) -> Broken {
         h3::Failure::Closed => ("CONNECTION_LOST", Reached::Nobody),
         h3::Failure::Refused => ("STREAM_RESET", Reached::Nobody),
         h3::Failure::Reset(_) => ("STREAM_RESET", Reached::Perhaps),
-        h3::Failure::Protocol(reason) if reason.contains("beyond the limits") => ("HEADERS_TOO_LARGE", Reached::Perhaps),
-        h3::Failure::Protocol(_) => ("PROTOCOL_ERROR", Reached::Perhaps),
+        h3::Failure::Protocol(reason) => {
+            let large = reason.contains("beyond the limits");
+            (if large { "HEADERS_TOO_LARGE" } else { "PROTOCOL_ERROR" }, Reached::Perhaps)
+        }
         _ => ("CONNECTION_LOST", Reached::Perhaps),
     };
     Broken {
