@@ -58,7 +58,8 @@ def echoes(library: Any, client: Any) -> Any:
     yield client.post("/echo", files=[("f", io.BytesIO(b"one")), ("f", ("two.png", io.BytesIO(b"two")))]).json()
     yield client.get("/echo", auth=("user", "pass")).json()
     yield client.get("/echo", auth=library.BasicAuth("user", "pass")).json()
-    yield client.get("/echo", cookies={"a": "1"}).json()
+    client.cookies.set("a", "1")
+    yield client.get("/echo").json()
     yield client.send(client.build_request("GET", "/echo", headers=[("x-a", "1"), ("X-A", "2")])).json()
 
 

@@ -461,7 +461,9 @@ def test_alternatives_are_remembered(tmp_path: Path) -> None:
     with Http3Server(tmp_path, pair) as there:
 
         async def says_so(exchange: Exchange) -> None:
-            await exchange.answer(b"here\n", fields=(("alt-svc", f'h3=":{there.port}"; ma=60'), ("connection", "close")))
+            await exchange.answer(
+                b"here\n", fields=(("alt-svc", f'h3=":{there.port}"; ma=60'), ("connection", "close"))
+            )
             exchange.close()
 
         with Backend({"/index.txt": says_so}, tls=pair.server_context("http/1.1")) as here:

@@ -81,7 +81,10 @@ def _echo(scope: dict[str, Any], headers: list[tuple[str, str]], body: bytes) ->
     }
     if kind.startswith("multipart/form-data"):
         parser = multipart.MultipartParser(io.BytesIO(body), kind.partition("boundary=")[2], content_length=len(body))
-        said["parts"] = [(part.name, part.filename, part.content_type, part.raw.decode("latin-1")) for part in parser]
+        parts = list(parser)
+        said["parts"] = [(part.name, part.filename, part.content_type, part.raw.decode("latin-1")) for part in parts]
+        for part in parts:
+            part.close()
     else:
         said["body"] = json.loads(body) if kind == "application/json" else body.decode("latin-1")
     return said

@@ -80,6 +80,8 @@ def test_multipart_read_by_multipart(files: list[tuple[str, Any]]) -> None:
         assert len(parts[5].raw) == 100_000
         assert (parts[6].filename, parts[6].content_type) == ("again.png", "image/png")
         assert parts[7].headers["X-Note"] == "1"
+    for part in parts:
+        part.close()
 
 
 def test_multipart_read_by_the_standard_library() -> None:
