@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseClient", "EventHook", "EventHooks"]
 
 T = TypeVar("T")
-EventHook = Callable[..., Any]
+EventHook = Callable[[Any], Any]
 EventHooks = Mapping[str, Sequence[EventHook]]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

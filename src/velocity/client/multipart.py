@@ -5,19 +5,22 @@ from __future__ import annotations
 import mimetypes
 import os
 import secrets
+from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from velocity.client.body import Content, Streamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["FileTypes", "multipart"]
 
-FileContent: TypeAlias = "IO[bytes] | bytes | str"
+FileContent: TypeAlias = IO[bytes] | bytes | str
 FileTypes: TypeAlias = (
-    "FileContent | tuple[str | None, FileContent] | tuple[str | None, FileContent, str | None]"
-    " | tuple[str | None, FileContent, str | None, Mapping[str, str]]"
+    FileContent
+    | tuple[str | None, FileContent]
+    | tuple[str | None, FileContent, str | None]
+    | tuple[str | None, FileContent, str | None, Mapping[str, str]]
 )
 
 _ESCAPES = str.maketrans({"\n": "%0A", "\r": "%0D", '"': "%22"})
