@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 import velocity
-from velocity.client import auth as module
 from velocity.client.auth import DigestAuth
 from velocity.errors import ConfigError
 
@@ -78,7 +78,7 @@ def test_netrc(tmp_path: Path) -> None:
 def test_digest_of_rfc_7616(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 3.9.1."""
     nonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-    monkeypatch.setattr(module.secrets, "token_hex", lambda size: nonce)
+    monkeypatch.setattr(secrets, "token_hex", lambda size: nonce)
     challenge = (
         'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
         'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'

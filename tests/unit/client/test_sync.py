@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import gzip
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 
 import velocity
 from velocity.client import settings
-from velocity.client import sync as module
 from velocity.errors import ConfigError
 
 Handler = Callable[[velocity.Request], velocity.Response]
@@ -276,7 +276,7 @@ UNPROVED = velocity.CertificateError("CERTIFICATE_INVALID", "who is that")
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited, without waiting."""
     times: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", times.append)
+    monkeypatch.setattr(time, "sleep", times.append)
     return times
 
 
