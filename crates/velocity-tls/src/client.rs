@@ -126,7 +126,9 @@ impl ClientTls {
             true => builder.with_protocol_versions(&[&rustls::version::TLS13])?,
             false => builder.with_safe_default_protocol_versions()?,
         };
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier.clone()));
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier.clone()));
         let mut config = match &offer.certificate {
             Some(certificate) => builder.with_client_cert_resolver(Arc::new(Identify(certificate.clone()))),
             None => builder.with_no_client_auth(),
@@ -150,9 +152,7 @@ impl ClientTls {
             ..self.verifier.clone()
         };
         let mut config = ClientConfig::clone(&self.config);
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(verifier.clone()));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier.clone()));
         config.resumption = match remembers {
             true => Resumption::in_memory_sessions(TICKETS),
             false => Resumption::disabled(),

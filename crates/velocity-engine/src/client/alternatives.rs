@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn alternatives_have_a_protocol_a_place_and_a_time() {
         let found = of("h3=\":8443\"; ma=60, velocity%2F1=\"a,b.example:1\"; persist=1, h2=\"[::1]:2\"");
-        let places: Vec<_> = found.iter().map(|one| (one.protocol, one.host.as_deref(), one.port)).collect();
+        let places: Vec<_> = found
+            .iter()
+            .map(|one| (one.protocol, one.host.as_deref(), one.port))
+            .collect();
         assert_eq!(
             places,
             [
@@ -104,7 +107,17 @@ mod tests {
 
     #[test]
     fn what_is_no_alternative_is_left_out() {
-        for value in ["clear", "", "h3", "h3=8", "h3=\":0\"", "h3=\":99999\"", "quic=\":1\"", "=\":1\"", "\"h3=\":1"] {
+        for value in [
+            "clear",
+            "",
+            "h3",
+            "h3=8",
+            "h3=\":0\"",
+            "h3=\":99999\"",
+            "quic=\":1\"",
+            "=\":1\"",
+            "\"h3=\":1",
+        ] {
             assert_eq!(of(value), [], "{value}");
         }
         assert_eq!(parse(&HeaderMap::new()), None);

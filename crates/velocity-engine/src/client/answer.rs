@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Version, response};
+use http::{HeaderMap, StatusCode, Version, response};
 use http_body::{Body as _, Frame};
 use velocity_tls::fallback::Directive;
 
@@ -20,21 +20,33 @@ use crate::error::{Error, Result};
 use crate::http::Body;
 
 pub struct Answer {
-    pub status: http::StatusCode,
-    pub headers: HeaderMap,
-    pub version: Version,
+    pub head: Arc<Head>,
     /// Once the body has ended.
     pub trailers: HeaderMap,
-    pub about: Arc<About>,
-    /// Whether the connection has carried another request before.
-    pub reused: bool,
-    source: Weak<Shared>,
     body: Incoming,
     /// What was read before anybody asked for it.
     gathered: VecDeque<Bytes>,
     /// Why there is no more.
     failed: Option<Error>,
     patience: Option<Duration>,
+}
+
+/// What comes before a body, and what brings it.
+pub struct Head {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub version: Version,
+    pub about: Arc<About>,
+    /// Whether the connection has carried another request before.
+    pub reused: bool,
+    source: Weak<Shared>,
+}
+
+impl Head {
+    /// What the server said on its control stream about there being no `velocity/1`.
+    pub fn directive(&self) -> Option<Directive> {
+        self.source.upgrade()?.directive()
+    }
 }
 
 /// A body on its way in, and what has to be kept for it.
@@ -51,14 +63,17 @@ impl Answer {
             Incoming::Many(_, shared) => Arc::downgrade(shared),
             Incoming::Nothing | Incoming::Single(_) => Weak::new(),
         };
-        let mut answer = Self {
+        let head = Head {
             status: head.status,
             headers: head.headers,
             version: head.version,
-            trailers: HeaderMap::new(),
             about,
             reused,
             source,
+        };
+        let mut answer = Self {
+            head: Arc::new(head),
+            trailers: HeaderMap::new(),
             body,
             gathered: VecDeque::new(),
             failed: None,
@@ -71,11 +86,6 @@ impl Answer {
     /// How long nothing may come before that is an error.
     pub(super) fn patience(&mut self, patience: Option<Duration>) {
         self.patience = patience;
-    }
-
-    /// What the server said on its control stream about there being no `velocity/1`.
-    pub fn directive(&self) -> Option<Directive> {
-        self.source.upgrade()?.directive()
     }
 
     /// Whether nothing has to be waited for any more.
@@ -223,6 +233,9 @@ fn broken(error: &io::Error) -> Error {
 
 pub(super) fn read_timeout(patience: Option<Duration>) -> Error {
     let seconds = patience.unwrap_or_default().as_secs_f64();
-    Error::request("READ_TIMEOUT", format!("nothing came from the server for {seconds} seconds"))
-        .hint("a longer read timeout waits longer")
+    Error::request(
+        "READ_TIMEOUT",
+        format!("nothing came from the server for {seconds} seconds"),
+    )
+    .hint("a longer read timeout waits longer")
 }

@@ -261,9 +261,8 @@ fn of_h1(failure: &Failure) -> Broken {
 fn of_hyper(error: &hyper::Error) -> Broken {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
     // A server that goes away in peace answers what it has begun, and says so of the others (RFC 9113 section 6.8).
-    let leaves = cause.is_some_and(|cause| {
-        cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR)
-    });
+    let leaves = cause
+        .is_some_and(|cause| cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR));
     let code = match cause {
         Some(cause) if cause.is_reset() && cause.is_remote() => "STREAM_RESET",
         Some(cause) if cause.is_library() => "PROTOCOL_ERROR",
@@ -286,7 +285,10 @@ fn of_h3(failure: &h3::Failure) -> Broken {
         h3::Failure::Reset(_) => ("STREAM_RESET", Reached::Perhaps),
         h3::Failure::Protocol(reason) => {
             let large = reason.contains("beyond the limits");
-            (if large { "HEADERS_TOO_LARGE" } else { "PROTOCOL_ERROR" }, Reached::Perhaps)
+            (
+                if large { "HEADERS_TOO_LARGE" } else { "PROTOCOL_ERROR" },
+                Reached::Perhaps,
+            )
         }
         _ => ("CONNECTION_LOST", Reached::Perhaps),
     };

@@ -71,7 +71,12 @@ impl Memory {
     /// What an origin spoke last.
     pub fn spoke(&self, origin: &Origin) -> Option<Protocol> {
         let state = self.state();
-        state.known.get(&name(origin))?.spoke.as_deref().and_then(Protocol::parse)
+        state
+            .known
+            .get(&name(origin))?
+            .spoke
+            .as_deref()
+            .and_then(Protocol::parse)
     }
 
     /// Where else an origin is, for any of these protocols.
@@ -86,7 +91,10 @@ impl Memory {
     /// Whether QUIC did not get through a moment ago.
     pub fn is_silent(&self, origin: &Origin) -> bool {
         let state = self.state();
-        state.silent.get(&name(origin)).is_some_and(|since| since.elapsed() < PAUSE)
+        state
+            .silent
+            .get(&name(origin))
+            .is_some_and(|since| since.elapsed() < PAUSE)
     }
 
     pub fn speaks(&self, origin: &Origin, protocol: Protocol) {
@@ -197,7 +205,11 @@ impl Memory {
 impl State {
     fn bound(&mut self) {
         if self.known.len() > MAX
-            && let Some(oldest) = self.known.iter().min_by_key(|(_, known)| known.at).map(|(name, _)| name.clone())
+            && let Some(oldest) = self
+                .known
+                .iter()
+                .min_by_key(|(_, known)| known.at)
+                .map(|(name, _)| name.clone())
         {
             self.known.remove(&oldest);
         }
@@ -210,7 +222,10 @@ fn name(origin: &Origin) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 #[cfg(test)]
@@ -239,7 +254,10 @@ mod tests {
             }],
         );
         memory.save();
-        assert_eq!(fs::metadata(inside.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(inside.join(FILE)).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::metadata(&inside).unwrap().permissions().mode() & 0o777, 0o700);
         let later = Memory::new(Some(inside));
         assert_eq!(later.spoke(&origin()), Some(Protocol::H3));
@@ -257,7 +275,10 @@ mod tests {
         assert_eq!(memory.spoke(&origin()), None);
         memory.speaks(&origin(), Protocol::H2);
         memory.save();
-        assert_eq!(Memory::new(Some(folder.path().to_owned())).spoke(&origin()), Some(Protocol::H2));
+        assert_eq!(
+            Memory::new(Some(folder.path().to_owned())).spoke(&origin()),
+            Some(Protocol::H2)
+        );
     }
 
     #[test]

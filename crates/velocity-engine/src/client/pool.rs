@@ -120,7 +120,13 @@ impl Order {
             None => Authority::from_maybe_shared(Bytes::from(origin.authority())),
         };
         // RFC 9110 section 7.6.1: what concerns a connection is for whoever has one.
-        for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH, UPGRADE, PROXY_AUTHENTICATE] {
+        for name in [
+            CONNECTION,
+            TRANSFER_ENCODING,
+            CONTENT_LENGTH,
+            UPGRADE,
+            PROXY_AUTHENTICATE,
+        ] {
             fields.remove(name);
         }
         for name in ["keep-alive", "proxy-connection"] {
@@ -163,7 +169,11 @@ impl Order {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(self.path.clone());
         if !h1 || through.is_some() {
-            parts.scheme = Some(if self.origin.secure { Scheme::HTTPS } else { Scheme::HTTP });
+            parts.scheme = Some(if self.origin.secure {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            });
             parts.authority = Some(self.authority.clone());
         }
         *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Error::internal(error.to_string()))?;
@@ -248,7 +258,7 @@ impl Pool {
             match lease.send(request, progress.as_deref(), &patience, &origin, kept).await {
                 Ok(mut answer) => {
                     if origin.secure
-                        && let Some(found) = alternatives::parse(&answer.headers)
+                        && let Some(found) = alternatives::parse(&answer.head.headers)
                     {
                         reach.learn(&origin, found);
                     }
@@ -289,10 +299,11 @@ impl Pool {
         }
         let Some(lease) = upload::within(patience.pool, self.place(origin)).await else {
             let open = kept.limits.open.load(Relaxed);
-            return Err(
-                Error::request("POOL_TIMEOUT", format!("none of {open} connections became free in time"))
-                    .hint("read or close what is open, or raise max_connections"),
-            );
+            return Err(Error::request(
+                "POOL_TIMEOUT",
+                format!("none of {open} connections became free in time"),
+            )
+            .hint("read or close what is open, or raise max_connections"));
         };
         let (place, ways, gate) = match lease? {
             Room::Lease(lease) => return Ok(lease),
@@ -424,7 +435,10 @@ impl Kept {
             }
         }
         let full = self.limits.open.load(Relaxed) >= self.limits.max;
-        let free = known.shared.iter_mut().min_by_key(|(shared, _)| Arc::strong_count(shared));
+        let free = known
+            .shared
+            .iter_mut()
+            .min_by_key(|(shared, _)| Arc::strong_count(shared));
         if let Some((shared, used)) = free
             && (Arc::strong_count(shared) <= CROWDED || crowded && full)
         {

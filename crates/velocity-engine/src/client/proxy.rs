@@ -126,7 +126,12 @@ mod tests {
 
     #[test]
     fn other_proxies_are_refused_without_their_passwords() {
-        for url in ["socks5://u:secret@a", "https://u:secret@a", "nonsense", "http://u:secret@a:b"] {
+        for url in [
+            "socks5://u:secret@a",
+            "https://u:secret@a",
+            "nonsense",
+            "http://u:secret@a:b",
+        ] {
             let error = Proxy::parse(url).unwrap_err();
             assert_eq!(error.code, "PROXY_INVALID");
             assert!(!error.message.contains("secret"));

@@ -133,8 +133,11 @@ impl Reach {
         let protocols = &self.settings.protocols;
         let h2 = protocols.contains(&Protocol::H2) && !protocols.contains(&Protocol::H1);
         if !h2 && !protocols.contains(&Protocol::H1) {
-            return Err(Error::connect("ALPN_REQUIRED", "http:// is HTTP/1.1 or HTTP/2, and neither is permitted")
-                .hint("use https://"));
+            return Err(Error::connect(
+                "ALPN_REQUIRED",
+                "http:// is HTTP/1.1 or HTTP/2, and neither is permitted",
+            )
+            .hint("use https://"));
         }
         let (stream, remote) = connect::clear(options).await?;
         let about = Arc::new(About {
@@ -173,7 +176,10 @@ impl Reach {
             _ if !offered => Some(("not_offered".into(), "velocity/1 was not offered".into())),
             _ => Some(match failure {
                 Some(error) => (error.code.to_owned(), error.message),
-                None => ("ALPN_REQUIRED".to_owned(), format!("{} does not speak velocity/1", origin.host)),
+                None => (
+                    "ALPN_REQUIRED".to_owned(),
+                    format!("{} does not speak velocity/1", origin.host),
+                ),
             }),
         };
         let about = Arc::new(About {
@@ -200,8 +206,11 @@ impl Reach {
     /// What is offered over QUIC, and what over TCP.
     fn protocols(&self, origin: &Origin) -> Result<(Vec<Protocol>, Vec<Protocol>)> {
         let settings = &self.settings;
-        let (mut quic, mut tcp): (Vec<_>, Vec<_>) =
-            settings.protocols.iter().copied().partition(|protocol| protocol.over_quic());
+        let (mut quic, mut tcp): (Vec<_>, Vec<_>) = settings
+            .protocols
+            .iter()
+            .copied()
+            .partition(|protocol| protocol.over_quic());
         match settings.fallback {
             Fallback::Allow => {
                 // Where nothing that is trusted has an ML-DSA key, no server could prove itself.
@@ -244,7 +253,8 @@ impl Reach {
         tcp: &[Protocol],
         ways: &Ways,
     ) -> Result<(Shaken, Option<Error>)> {
-        let known = self.memory.spoke(origin).is_some_and(Protocol::over_quic);
+        let known = self.memory.spoke(origin).is_some_and(Protocol::over_quic)
+            || self.settings.discover && self.memory.alternative(origin, quic).is_some();
         let head_start = if known { KNOWN_HEAD_START } else { HEAD_START };
         let mut over_quic = pin!(self.quic(origin, options, quic, ways));
         match tokio::time::timeout(head_start, over_quic.as_mut()).await {
@@ -307,7 +317,9 @@ impl Reach {
         };
         // Nobody but the host that was asked for is believed, wherever that is.
         match directive(&error).filter(|one| self.permits(one, &self.settings.protocols)) {
-            Some(directive) if self.settings.fallback == Fallback::Directed => self.follow(&options, &directive, ways).await,
+            Some(directive) if self.settings.fallback == Fallback::Directed => {
+                self.follow(&options, &directive, ways).await
+            }
             _ => Err(error),
         }
     }

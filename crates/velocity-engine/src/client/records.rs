@@ -79,7 +79,12 @@ fn service(record: &SVCB) -> Option<Service> {
             SvcParamValue::NoDefaultAlpn => default = false,
             SvcParamValue::Port(port) => service.port = Some(*port),
             SvcParamValue::Mandatory(keys) => {
-                let known = |key| record.svc_params.iter().any(|(other, value)| other == key && is_known(value));
+                let known = |key| {
+                    record
+                        .svc_params
+                        .iter()
+                        .any(|(other, value)| other == key && is_known(value))
+                };
                 if !keys.0.iter().all(known) {
                     return None;
                 }

@@ -59,7 +59,13 @@ pub fn parse(url: &str) -> Result<(Origin, PathAndQuery)> {
     }
     let port = match authority.port() {
         Some(port) => port.as_u16(),
-        None if authority.as_str().ends_with(':') || !has_port(authority.as_str()) => if secure { 443 } else { 80 },
+        None if authority.as_str().ends_with(':') || !has_port(authority.as_str()) => {
+            if secure {
+                443
+            } else {
+                80
+            }
+        }
         None => return Err(invalid("the port is none")),
     };
     let origin = Origin {
@@ -95,7 +101,15 @@ mod tests {
 
     #[test]
     fn what_leads_nowhere_is_refused() {
-        for url in ["/a", "ftp://a/", "https://", "https://u:p@a/", "https://a:99999/", "https://a b/", "a.example"] {
+        for url in [
+            "/a",
+            "ftp://a/",
+            "https://",
+            "https://u:p@a/",
+            "https://a:99999/",
+            "https://a b/",
+            "a.example",
+        ] {
             assert_eq!(parse(url).unwrap_err().code, "URL_INVALID", "{url}");
         }
     }

@@ -58,6 +58,8 @@ struct Core<H: Host> {
     buffer: Vec<u8>,
     /// Packets outside of any connection, and what the kernel would not take.
     outbox: VecDeque<(Transmit, Vec<u8>)>,
+    /// What became of a packet sent earlier.
+    refused: Option<io::Error>,
     phase: Phase,
 }
 
@@ -148,6 +150,12 @@ impl<H: Host> Driver<H> {
                 core.expire(now);
                 core.collect();
                 busy |= core.work(now, &socket, cx);
+                if let Some(error) = core.refused.take()
+                    && fragile
+                {
+                    batch::end();
+                    return Poll::Ready(Err(error));
+                }
                 if core.is_closed() && (core.phase == Phase::Aborted || rests) {
                     let until = *ends.get_or_insert(now + LINGER);
                     if core.open == 0 || core.phase == Phase::Aborted || now >= until {
@@ -190,6 +198,7 @@ impl<H: Host> Core<H> {
             timers: Timers::default(),
             buffer: Vec::new(),
             outbox: VecDeque::new(),
+            refused: None,
             phase: Phase::Running,
         }
     }
@@ -390,11 +399,15 @@ impl<H: Host> Core<H> {
                 return next == Next::Again;
             };
             sent += transmit.size;
-            if let Err(error) = socket.send(&transmit, &self.buffer[..transmit.size])
-                && error.kind() == io::ErrorKind::WouldBlock
-            {
-                self.post(transmit);
-                break;
+            match socket.send(&transmit, &self.buffer[..transmit.size]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.post(transmit);
+                    break;
+                }
+                // Nobody listens there, as the kernel has heard meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.refused = Some(error),
+                // As good as a packet that is lost.
+                Ok(()) | Err(_) => {}
             }
         }
         true

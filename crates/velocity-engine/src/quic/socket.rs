@@ -75,7 +75,8 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Send one batch; `WouldBlock` when the kernel's buffer is full, see [`Socket::poll_writable`].
+    /// Send one batch; `WouldBlock` when the kernel's buffer is full, see [`Socket::poll_writable`]. Another error may be
+    /// about an earlier one.
     pub fn send(&self, transmit: &quinn_proto::Transmit, contents: &[u8]) -> io::Result<()> {
         let transmit = Transmit {
             destination: transmit.destination,
@@ -87,7 +88,7 @@ impl Socket {
             src_ip: transmit.src_ip,
         };
         self.io
-            .try_io(Interest::WRITABLE, || self.state.send((&self.io).into(), &transmit))
+            .try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
     }
 
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -153,7 +153,11 @@ impl Wait {
 }
 
 /// An exception in any of the forms that `throw()` takes.
-pub(crate) fn thrown(kind: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>, traceback: Option<Bound<'_, PyAny>>) -> PyErr {
+pub(crate) fn thrown(
+    kind: Bound<'_, PyAny>,
+    value: Option<Bound<'_, PyAny>>,
+    traceback: Option<Bound<'_, PyAny>>,
+) -> PyErr {
     drop(traceback); // the exception has its own
     match value.filter(|value| !value.is_none()) {
         Some(value) if value.is_instance(&kind).unwrap_or(false) => PyErr::from_value(value),

@@ -1,6 +1,6 @@
 //! A request and its answer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +9,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use tokio::task::JoinHandle;
-use velocity_engine::client::{Answer, upload::Writer};
+use velocity_engine::client::Answer;
+use velocity_engine::client::answer::Head;
+use velocity_engine::client::upload::Writer;
 use velocity_engine::{Error, Result};
 
 use super::connection::of_tls;
@@ -22,6 +24,7 @@ use crate::wait::Drive;
 #[pyclass(module = "velocity._core", frozen)]
 pub struct Exchange {
     state: Arc<Mutex<State>>,
+    head: Arc<OnceLock<Arc<Head>>>,
     /// Of a body that is written piece by piece.
     writer: Option<Arc<Writer>>,
     write_patience: Option<Duration>,
@@ -41,6 +44,7 @@ enum State {
 impl Exchange {
     pub fn answered(drive: &'static Drive, answer: Answer) -> Self {
         Self {
+            head: Arc::new(answer.head.clone().into()),
             state: Arc::new(Mutex::new(State::Here(Box::new(answer)))),
             writer: None,
             write_patience: None,
@@ -55,6 +59,7 @@ impl Exchange {
         write_patience: Option<Duration>,
     ) -> Self {
         Self {
+            head: Arc::default(),
             state: Arc::new(Mutex::new(State::Awaited(answer))),
             writer: writer.map(Arc::new),
             write_patience,
@@ -62,17 +67,8 @@ impl Exchange {
         }
     }
 
-    /// What is known of the answer.
-    fn look<T>(&self, look: impl FnOnce(&Answer) -> T) -> Option<T> {
-        match &*lock(&self.state) {
-            State::Here(answer) => Some(look(answer)),
-            State::Awaited(_) | State::Lent | State::Over => None,
-        }
-    }
-
     /// Two who read at once are a mistake of the caller, and no reason to wait without end.
     fn claim(&self) -> PyResult<MutexGuard<'_, State>> {
-        native(self.drive)?;
         match self.state.try_lock() {
             Ok(state) => Ok(state),
             Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
@@ -93,6 +89,7 @@ impl Exchange {
         W: Future<Output = (Result<T>, Box<Answer>)> + Send + 'static,
         F: Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + Sync + 'static,
     {
+        native(self.drive)?;
         let answer = match std::mem::replace(&mut *state, State::Lent) {
             State::Here(answer) => answer,
             other => {
@@ -141,18 +138,18 @@ impl Drop for Return {
 impl Exchange {
     #[getter]
     fn status(&self) -> u16 {
-        self.look(|answer| answer.status.as_u16()).unwrap_or_default()
+        self.head.get().map_or(0, |head| head.status.as_u16())
     }
 
     #[getter]
     fn reason(&self) -> &'static str {
-        let reason = self.look(|answer| answer.status.canonical_reason()).flatten();
+        let reason = self.head.get().and_then(|head| head.status.canonical_reason());
         reason.unwrap_or_default()
     }
 
     #[getter]
     fn version(&self) -> &'static str {
-        match self.look(|answer| answer.version) {
+        match self.head.get().map(|head| head.version) {
             Some(Version::HTTP_10) => "HTTP/1.0",
             Some(Version::HTTP_2) => "HTTP/2",
             Some(Version::HTTP_3) => "HTTP/3",
@@ -162,29 +159,38 @@ impl Exchange {
 
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let list = self.look(|answer| pairs(py, &answer.headers));
-        list.unwrap_or_else(|| Ok(PyList::empty(py)))
+        match self.head.get() {
+            Some(head) => pairs(py, &head.headers),
+            None => Ok(PyList::empty(py)),
+        }
     }
 
     #[getter]
     fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let list = self.look(|answer| pairs(py, &answer.trailers));
-        list.unwrap_or_else(|| Ok(PyList::empty(py)))
+        match self.state.try_lock().as_deref() {
+            Ok(State::Here(answer)) => pairs(py, &answer.trailers),
+            _ => Ok(PyList::empty(py)),
+        }
     }
 
     #[getter]
     fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        self.look(|answer| negotiated(answer, &dict)).unwrap_or(Ok(()))?;
+        if let Some(head) = self.head.get() {
+            negotiated(head, &dict)?;
+        }
         Ok(dict)
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.claim()?;
         if let State::Awaited(answer) = &mut *state {
+            native(self.drive)?;
             let outcome = self.drive.wait_for(py, async { joined(answer.await) });
             *state = State::Over;
-            *state = State::Here(Box::new(outcome?));
+            let answer = outcome?;
+            let _ = self.head.set(answer.head.clone());
+            *state = State::Here(Box::new(answer));
         }
         Ok(())
     }
@@ -192,17 +198,18 @@ impl Exchange {
     fn await_head<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut state = self.claim()?;
         let answer = match std::mem::replace(&mut *state, State::Lent) {
-            State::Awaited(answer) => Aborts(answer),
+            State::Awaited(answer) if !self.drive.is_foreign() => Aborts(answer),
             other => {
                 *state = other;
                 return Ok(Ready(py.None()).into_pyobject(py)?.into_any());
             }
         };
         drop(state);
-        let home = Return(Some(self.state.clone()));
+        let (home, head) = (Return(Some(self.state.clone())), self.head.clone());
         let work = async move {
             let mut answer = answer;
             let answer = joined((&mut answer.0).await)?;
+            let _ = head.set(answer.head.clone());
             home.answer(Box::new(answer));
             Ok(())
         };
@@ -220,7 +227,10 @@ impl Exchange {
         };
         let piece = match answer.at_once() {
             Some(piece) => piece.map_err(CoreError)?,
-            None => self.drive.wait_for(py, answer.chunk())?,
+            None => {
+                native(self.drive)?;
+                self.drive.wait_for(py, answer.chunk())?
+            }
         };
         Ok(PyBytes::new(py, &piece.unwrap_or_default()))
     }
@@ -247,7 +257,10 @@ impl Exchange {
         };
         let pieces = match at_once(answer, limit) {
             Some(pieces) => pieces.map_err(CoreError)?,
-            None => self.drive.wait_for(py, answer.rest(limit))?,
+            None => {
+                native(self.drive)?;
+                self.drive.wait_for(py, answer.rest(limit))?
+            }
         };
         joint(py, &pieces)
     }
@@ -332,6 +345,7 @@ impl Drop for Exchange {
             Err(_) => return,
         };
         match over {
+            State::Here(answer) if answer.is_here() => {}
             // Its sockets are the parent's as well.
             over if self.drive.is_foreign() => std::mem::forget(over),
             State::Awaited(answer) => answer.abort(),
@@ -393,14 +407,21 @@ fn pairs<'py>(py: Python<'py>, fields: &HeaderMap) -> PyResult<Bound<'py, PyList
     for (name, value) in fields {
         let value = match value.to_str() {
             Ok(text) => PyString::new(py, text),
-            Err(_) => PyString::new(py, &value.as_bytes().iter().map(|&byte| char::from(byte)).collect::<String>()),
+            Err(_) => PyString::new(
+                py,
+                &value
+                    .as_bytes()
+                    .iter()
+                    .map(|&byte| char::from(byte))
+                    .collect::<String>(),
+            ),
         };
         list.append((name.as_str(), value))?;
     }
     Ok(list)
 }
 
-fn negotiated(answer: &Answer, dict: &Bound<'_, PyDict>) -> PyResult<()> {
+fn negotiated(head: &Head, dict: &Bound<'_, PyDict>) -> PyResult<()> {
     const OF_TLS: [&str; 13] = [
         "tls_version",
         "group",
@@ -416,21 +437,26 @@ fn negotiated(answer: &Answer, dict: &Bound<'_, PyDict>) -> PyResult<()> {
         "ml_dsa_level",
         "early_data",
     ];
-    let about = &answer.about;
+    let about = &head.about;
     dict.set_item("alpn", about.protocol.alpn())?;
     dict.set_item("remote", about.remote.to_string())?;
     dict.set_item("proxy", about.proxied)?;
-    dict.set_item("reused", answer.reused)?;
+    dict.set_item("reused", head.reused)?;
     match &about.report {
         Some(report) => {
             of_tls(report, dict)?;
             dict.set_item("early_data", false)?;
         }
-        None => OF_TLS.iter().try_for_each(|name| dict.set_item(name, dict.py().None()))?,
+        None => OF_TLS
+            .iter()
+            .try_for_each(|name| dict.set_item(name, dict.py().None()))?,
     }
     // The server knows best, in a field or on its control stream (docs/spec/velocity-1.md section 6).
-    let said = answer.headers.get("velocity-fallback").and_then(|value| value.to_str().ok()?.parse().ok());
-    let directive = about.fallback.as_ref().and_then(|_| answer.directive().or(said));
+    let said = head
+        .headers
+        .get("velocity-fallback")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let directive = about.fallback.as_ref().and_then(|_| head.directive().or(said));
     let (code, message) = match (&about.fallback, directive) {
         (None, _) => (None, None),
         (Some((_, message)), Some(directive)) => (Some(directive.reason.as_str().to_owned()), Some(message)),

@@ -134,7 +134,15 @@ impl Pool {
         pool_timeout: Option<f64>,
     ) -> PyResult<Exchange> {
         let patience = patience(connect_timeout, read_timeout, write_timeout, pool_timeout);
-        let call = self.call(method, url, headers, body, streaming.then_some(length), prefetch, patience)?;
+        let call = self.call(
+            method,
+            url,
+            headers,
+            body,
+            streaming.then_some(length),
+            prefetch,
+            patience,
+        )?;
         match call.writer {
             Some(_) => Ok(self.begin(call)),
             None => {
@@ -165,7 +173,15 @@ impl Pool {
         pool_timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let patience = patience(connect_timeout, read_timeout, write_timeout, pool_timeout);
-        let call = self.call(method, url, headers, body, streaming.then_some(length), prefetch, patience)?;
+        let call = self.call(
+            method,
+            url,
+            headers,
+            body,
+            streaming.then_some(length),
+            prefetch,
+            patience,
+        )?;
         if call.writer.is_some() {
             let exchange = Py::new(py, self.begin(call))?.into_any();
             return Ok(crate::asgi::awaitable::Ready(exchange).into_pyobject(py)?.into_any());
@@ -227,7 +243,9 @@ impl Pool {
     fn begin(&self, call: Call) -> Exchange {
         let pool = self.inner.clone();
         let (order, patience, prefetch) = (call.order, call.patience, call.prefetch);
-        let answer = self.drive.spawn(async move { pool.send(order, patience, prefetch).await });
+        let answer = self
+            .drive
+            .spawn(async move { pool.send(order, patience, prefetch).await });
         Exchange::awaited(self.drive, answer, call.writer, patience.write)
     }
 }

@@ -56,10 +56,18 @@ impl Deliver {
     }
 }
 
+/// A loop that watches a queue.
+struct Known {
+    event_loop: Py<PyAny>,
+    queue: Arc<Queue>,
+    /// Who made it: a child that was forked has the same loop, and needs a descriptor of its own.
+    process: u32,
+}
+
 /// The queue of the running loop, and the loop.
 fn queue(py: Python<'_>) -> PyResult<(Arc<Queue>, Bound<'_, PyAny>)> {
     static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static LOOPS: Mutex<Vec<(Py<PyAny>, Arc<Queue>, u32)>> = Mutex::new(Vec::new());
+    static LOOPS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
     let running = RUNNING.get_or_try_init(py, || {
         let asyncio = py.import("asyncio")?;
         Ok::<_, PyErr>(asyncio.getattr("get_running_loop")?.unbind())
@@ -69,20 +77,24 @@ fn queue(py: Python<'_>) -> PyResult<(Arc<Queue>, Bound<'_, PyAny>)> {
     let mut loops = lock(&LOOPS);
     let known = loops
         .iter()
-        .find(|(one, _, owner)| one.is(&event_loop) && *owner == process);
-    if let Some((_, queue, _)) = known {
-        return Ok((queue.clone(), event_loop));
+        .find(|known| known.event_loop.is(&event_loop) && known.process == process);
+    if let Some(known) = known {
+        return Ok((known.queue.clone(), event_loop));
     }
     let (closed, open): (Vec<_>, Vec<_>) = std::mem::take(&mut *loops)
         .into_iter()
-        .partition(|(one, _, _)| is_closed(one.bind(py)));
+        .partition(|known| is_closed(known.event_loop.bind(py)));
     *loops = open;
     let queue = Arc::new(Queue {
         futures: Mutex::default(),
         ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(std::io::Error::from)?,
         woken: AtomicBool::new(false),
     });
-    loops.push((event_loop.clone().unbind(), queue.clone(), process));
+    loops.push(Known {
+        event_loop: event_loop.clone().unbind(),
+        queue: queue.clone(),
+        process,
+    });
     drop(loops);
     drop(closed);
     let deliver = Deliver(queue.clone()).into_pyobject(py)?;
@@ -185,7 +197,9 @@ impl Soon {
             }
             if self.steps.is_some() {
                 // The runtime drops a task only when it ends itself.
-                return Err(pyo3::exceptions::PyRuntimeError::new_err("cannot reuse what was awaited already"));
+                return Err(pyo3::exceptions::PyRuntimeError::new_err(
+                    "cannot reuse what was awaited already",
+                ));
             }
             self.steps = Some(self.future.bind(py).call_method0(intern!(py, "__await__"))?.unbind());
         }
