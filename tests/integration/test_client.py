@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -333,6 +335,51 @@ def test_a_failing_upload_is_not_a_short_one() -> None:
             client.post(backend.url, content=failing())
         assert client.get(f"{backend.url}/hello").text == "hello\n"
         assert not any(exchange.complete for exchange in backend.of("/"))
+
+
+# --- proxies ---
+
+
+def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Backend() as proxy:
+        with velocity.Client(proxy=f"http://user:pass@127.0.0.1:{proxy.port}") as client:
+            response = client.get("http://far.invalid/a?b")
+        assert (response.text, response.velocity.proxy) == ("hello\n", True)
+        assert proxy.requests[0].target == "http://far.invalid/a?b"
+        assert proxy.requests[0].get("proxy-authorization") == "Basic dXNlcjpwYXNz"
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert velocity.get("http://far.invalid/").text == "hello\n"
+        monkeypatch.setenv("no_proxy", "far.invalid")
+        with pytest.raises(velocity.ResolveError):
+            velocity.get("http://far.invalid/")
+        with pytest.raises(velocity.ResolveError):
+            velocity.get("http://near.invalid/", trust_env=False)
+
+
+# --- the end of the process ---
+
+ENDS = """
+import os, sys, threading, velocity
+url, trust = sys.argv[1:]
+assert velocity.get(url, verify=trust).is_success
+child = os.fork()
+if child == 0:
+    assert velocity.get(url, verify=trust).is_success
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+client = velocity.Client(verify=trust, timeout=None)
+kept = client.send(client.build_request("GET", url), stream=True)
+threading.Thread(target=lambda: velocity.get(url, verify=trust), daemon=True).start()
+"""
+
+
+def test_a_program_ends(server: Server) -> None:
+    """With connections open, a response half read, a thread that asks, and after a fork."""
+    url, trust = server.url("/data.bin"), str(server.trust)
+    done = subprocess.run([sys.executable, "-c", ENDS, url, trust], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- many at once, and giving up ---

@@ -112,26 +112,28 @@ class Client(BaseClient[BaseTransport]):
             trust_env=trust_env, retries=retries, decompression=decompression, default_encoding=default_encoding,
         )  # fmt: skip
 
+        def cached(transport: BaseTransport) -> BaseTransport:
+            if cache is None:
+                return transport
+            from velocity.client.caching import CacheTransport
+
+            return CacheTransport(transport, cache)
+
         def through(proxy: Proxy | None) -> BaseTransport:
-            return HTTPTransport(
+            transport = HTTPTransport(
                 verify=verify, cert=cert, http1=http1, http2=http2, http3=http3, protocols=protocols, profile=profile,
                 fallback=fallback, crl_files=crl_files, limits=limits, proxy=proxy, state_dir=state_dir,
                 resolve=resolve,
             )  # fmt: skip
+            return cached(transport)
 
-        if transport is None:
-            given = None if proxy is None else proxy if isinstance(proxy, Proxy) else Proxy(proxy)
-            self._transport = through(given)
-            mounted: dict[str, BaseTransport | None] = {
-                pattern: None if one is None else through(one) for pattern, one in self._proxies(proxy).items()
-            }
+        mounted: dict[str, BaseTransport | None] = {}
+        if transport is not None:
+            self._transport = cached(transport)
         else:
-            self._transport = transport
-            mounted = {}
-        if cache is not None:
-            from velocity.client.caching import CacheTransport
-
-            self._transport = CacheTransport(self._transport, cache)
+            self._transport = through(proxy if proxy is None or isinstance(proxy, Proxy) else Proxy(proxy))
+            for pattern, one in self._proxies(proxy).items():
+                mounted[pattern] = None if one is None else through(one)
         self._mounts = Mounts({**mounted, **(mounts or {})})
 
     # --- asking ---
