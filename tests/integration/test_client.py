@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 import velocity
 from support import certificates
@@ -66,6 +67,26 @@ def test_asyncio(server: Server, site: Site, protocol: Protocol) -> None:
                 assert b"".join([piece async for piece in streamed.aiter_raw()]) == site.binary
 
     asyncio.run(main())
+
+
+def test_uvloop(server: Server) -> None:
+    async def main() -> None:
+        async with velocity.AsyncClient(base_url=server.url(), verify=str(server.trust), timeout=30) as client:
+            responses = await asyncio.gather(*(client.get("/hello.txt") for _ in range(200)))
+            assert {response.content for response in responses} == {b"hello\n"}
+
+    uvloop.run(main())
+
+
+def test_one_client_in_many_loops(server: Server) -> None:
+    client = velocity.AsyncClient(base_url=server.url(), verify=str(server.trust), timeout=30)
+
+    async def main() -> bytes:
+        return (await client.get("/hello.txt")).content
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: asyncio.run(main()), range(12))) == {b"hello\n"}
+    asyncio.run(client.aclose())
 
 
 def test_the_best_one_is_chosen(server: Server) -> None:

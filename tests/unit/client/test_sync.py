@@ -48,6 +48,7 @@ def test_plain() -> None:
     assert seen[0].url.wire == "https://h:1/a?b"
     assert seen[0].headers["user-agent"] == f"velocity/{velocity.__version__}"
     assert seen[0].headers["accept-encoding"] == "gzip, deflate, br, zstd"
+    assert response.is_closed
     assert response.elapsed > dt.timedelta(0)
     assert repr(response) == "<Response [200 OK]>"
     assert response.velocity.alpn is None
