@@ -14,6 +14,7 @@ PYTHON ?= python3
 SITE ?= examples/site
 LISTEN ?= 0.0.0.0:4433
 FUZZ_SECONDS ?= 60
+CORE_PROFILE ?= release
 
 BIN := .venv/bin
 UV_VERSION := 0.13.8
@@ -110,7 +111,7 @@ target/tools/bin/uv:
 	@touch $@
 
 .venv/.core: .venv/.deps $(RUST_SOURCES)
-	PATH="$(abspath $(dir $(UV))):$$PATH" VIRTUAL_ENV="$(abspath .venv)" $(BIN)/maturin develop --uv --release --locked
+	PATH="$(abspath $(dir $(UV))):$$PATH" VIRTUAL_ENV="$(abspath .venv)" $(BIN)/maturin develop --uv --profile $(CORE_PROFILE) --locked
 	@touch $@
 
 # Imports are most of the time to the first byte served: compile ours as uv compiles the others.

@@ -21,6 +21,7 @@ from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
 from suite.contestants import Caddy, Contestant, Haproxy, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
 from suite.contestants.base import built
 from suite.contestants.proxies import in_front
+from suite.flame import FLAMES
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Haproxy, Uv
 def main() -> int:
     """Run what is asked for; 0 when everything could be measured, 2 for bad usage, 1 otherwise."""
     arguments = parse_arguments()
+    FLAMES.folder = arguments.flames
     knobs = QUICK if arguments.quick else Knobs()
     knobs = replace(knobs, rounds=arguments.rounds or knobs.rounds, seconds=arguments.seconds or knobs.seconds)
     chosen = [
@@ -110,6 +112,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive(int), metavar="N", help=f"turns of everybody ({Knobs.rounds})")
     parser.add_argument("--seconds", type=positive(float), metavar="S", help=f"load in one turn ({Knobs.seconds:g})")
     parser.add_argument("--suite", action="append", choices=list(SUITES), help="one part of them")
+    parser.add_argument(
+        "--flames", type=Path, metavar="FOLDER", help="draw where Velocity spends its time; what is measured suffers"
+    )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results there, whatever was run")
     arguments = parser.parse_args()
     arguments.suite = arguments.suite or list(SUITES)
@@ -136,6 +141,7 @@ def run(bench: Bench, contestants: dict[str, Contestant], knobs: Knobs) -> dict[
     present = [contestants[name] for name in bench.contestants if name in contestants]
     rounds: dict[str, list[Numbers]] = {}
     errors: dict[str, str] = {}
+    FLAMES.bench = bench.name
     for number in range(knobs.rounds):
         # Nobody is always first.
         shift = number % max(len(present), 1)

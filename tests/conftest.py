@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import site as sites
+from support.backend import Backend
+from support.engine import make
 from support.needs import IN_CI
 from support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.certificates import Pair
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +38,27 @@ def server(site: sites.Site) -> Iterator[Server]:
 def fresh_site(tmp_path: Path) -> sites.Site:
     """A test site of this test's own."""
     return sites.make(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A hybrid certificate for localhost, and its keys."""
+    return make(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def behind(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A server behind a proxy, with the `SCRIPTS` of the module."""
+    with Backend(request.module.SCRIPTS) as running:
+        yield running
+
+
+@pytest.fixture
+def backend(behind: Backend) -> Backend:
+    """The same with a clean sheet."""
+    behind.requests.clear()
+    behind.nonsense.clear()
+    return behind
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

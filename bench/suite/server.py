@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suite.flame import FLAMES
 from suite.material import CACHE, SMALL
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def running(contestant: Contestant) -> Iterator[Server]:
         else:
             _wait_until_it_listens(process, port, log)
             _check(contestant, port, log)
-        yield Server(contestant.name, port, process.pid)
+        with FLAMES.recording(contestant.name, process.pid):
+            yield Server(contestant.name, port, process.pid)
         if process.poll() is not None:
             raise Failed("the server is gone")
     except Failed as error:

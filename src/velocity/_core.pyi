@@ -330,6 +330,7 @@ class Pool:
         proxy: str | None = None,
         resolve: dict[tuple[str, int], tuple[str, int]] | None = None,
         discover: bool = True,
+        resolver: str | None = None,
     ) -> Pool:
         """Nothing is connected before the first request.
 
@@ -349,12 +350,13 @@ class Pool:
             max_connections: open at once, all origins together; None is no limit.
             max_keepalive: of these, how many may idle; None is no limit.
             keepalive: seconds that a connection may idle; None is no limit.
-            state_dir: folder (made if missing, 0700) for what outlives the process: Alt-Svc, and which protocol an origin
-                spoke last. None keeps that in memory. TLS sessions are resumed as long as the pool lives.
+            state_dir: folder (made if missing, 0700) for what outlives the process: Alt-Svc, and which protocol an
+                origin spoke last. None keeps that in memory. TLS sessions are resumed as long as the pool lives.
             proxy: `http://[user:password@]host:port`; `https` URLs go through it by CONNECT over TCP, `http` ones in
                 absolute form.
-            resolve: where to connect instead, by host (lower case) and port of the URL.
+            resolve: where to connect instead, by host (lower case) and port, those of alternatives included.
             discover: look for HTTPS records (RFC 9460) and heed Alt-Svc (RFC 7838).
+            resolver: `address:port` to ask for HTTPS records; the system's resolvers when None.
 
         Raises:
             velocity.errors.ConfigError: a file cannot be used, or `OPTION_INVALID`, `PROXY_INVALID`.

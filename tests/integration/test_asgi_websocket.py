@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -11,23 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from support.answer import Answer
+from support import websocket
 from support.application import serving, told
 from support.clients import ask
 from support.http1 import Http1
 from support.http2 import Http2
-from support.http3 import Http3, run
+from support.http3 import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.server import Server
-
-_HEAD = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
-_FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost")]
 
 
 @pytest.fixture(scope="module")
@@ -136,60 +132,24 @@ def test_handshakes_that_are_wrong(server: Server, fields: list[tuple[str, str]]
         assert (answer.get("sec-websocket-version") == "13") == (status == 426)
 
 
-def _said(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    return Frame(opcode, text).serialize(mask=True)
-
-
-def _heard(text: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    return Frame(opcode, text).serialize(mask=False)
-
-
 def test_over_http2(server: Server) -> None:
     with Http2(server.port) as client:
-        while not client.h2.remote_settings.enable_connect_protocol:
-            client.pump()
-        stream = client.h2.get_next_available_stream_id()
-        client.answers[stream] = answer = Answer(0)
-        client.h2.send_headers(stream, [*_HEAD, (":path", "/echo"), *_FIELDS])
-        client.h2.send_data(stream, _said(b"hello"))
-        client._flush()
-        while bytes(answer.body) != _heard(b"hello"):
+        stream = websocket.begin(client, "/echo")
+        websocket.say(client, stream, b"hello")
+        answer = client.answers[stream]
+        while bytes(answer.body) != websocket.heard(b"hello"):
             assert client.pump()
         assert answer.status == 200
         assert "sec-websocket-accept" not in dict(answer.fields), "that belongs to HTTP/1.1"
-        client.h2.send_data(stream, _said(b"\x03\xe8", Opcode.CLOSE))
-        client._flush()
-        while not bytes(answer.body).endswith(_heard(b"\x03\xe8", Opcode.CLOSE)):
-            assert client.pump()
-        denied = client.h2.get_next_available_stream_id()
-        client.answers[denied] = Answer(0)
-        client.h2.send_headers(denied, [*_HEAD, (":path", "/deny"), *_FIELDS])
-        client._flush()
+        websocket.say(client, stream, b"\x03\xe8", Opcode.CLOSE)
+        websocket.hear(client, stream, b"\x03\xe8", Opcode.CLOSE)
+        denied = websocket.begin(client, "/deny")
         client.finish([denied])
         assert client.answers[denied].status == 403
 
 
-@pytest.mark.parametrize("alpn", ["h3"])
-def test_over_http3(server: Server, alpn: str) -> None:
-    async def talk() -> None:
-        async with Http3.open(server.port, library="aioquic", alpn=alpn) as client:
-            stream = client._protocol._quic.get_next_available_stream_id()
-            fields = [(name.encode(), value.encode()) for name, value in [*_HEAD, (":path", "/echo"), *_FIELDS]]
-            client.answers[stream] = answer = Answer(0)
-            client._done[stream] = asyncio.get_running_loop().create_future()
-            client._http.send_headers(stream, fields)
-            client._http.send_data(stream, _said(b"hello"), False)
-            client._protocol.transmit()
-            while bytes(answer.body) != _heard(b"hello"):
-                await client.begun(stream)
-                await asyncio.sleep(0.01)
-            assert answer.status == 200
-            client._http.send_data(stream, _said(b"\x03\xe8", Opcode.CLOSE), False)
-            client._protocol.transmit()
-            await client.finish(stream)
-            assert bytes(answer.body).endswith(_heard(b"\x03\xe8", Opcode.CLOSE))
-
-    run(talk())
+def test_over_http3(server: Server) -> None:
+    run(websocket.greet_over_http3(server.port, "/echo"))
 
 
 def test_the_way_down(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from support import certificates
 from support.backend import Backend, Exchange
+from support.dns import Dns
 from support.h2c import H2c
 from support.http3_server import Http3Server
 from velocity._core import Pool
-from velocity.errors import ConnectError, RequestError, VelocityError
+from velocity.errors import ConnectError, VelocityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -477,3 +478,20 @@ def test_alternatives_are_remembered(tmp_path: Path) -> None:
             raced = [get(Pool(protocols=["h3", "http/1.1"], **options), url) for _ in range(5)]
             assert b"over there\n" in raced
             assert get(Pool(protocols=["h3", "http/1.1"], discover=False, **options), url) == b"here\n"
+
+
+def test_records_are_heeded(tmp_path: Path) -> None:
+    """RFC 9460: DNS says where HTTP/3 is, or that there is none."""
+    pair = certificates.make(tmp_path / "pair")
+    (tmp_path / "index.txt").write_bytes(b"over there\n")
+    with Http3Server(tmp_path, pair) as there, Dns() as dns:
+        options: dict[str, Any] = {
+            "ca_file": str(pair.cert),
+            "server_name": "localhost",
+            "resolver": dns.address,
+            "resolve": {("shop.test", 8443): ("127.0.0.1", there.port)},
+        }
+        dns.origins["shop.test"] = "1 . alpn=h3 port=8443"
+        assert get(Pool(protocols=["h3"], **options), "https://shop.test/index.txt") == b"over there\n"
+        dns.origins["shop.test"] = "1 . alpn=h2"
+        assert code(lambda: get(Pool(protocols=["h3"], **options), "https://shop.test/index.txt")) == "ALPN_REQUIRED"

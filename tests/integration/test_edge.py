@@ -12,7 +12,7 @@ import pytest
 
 from support import http3
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.http1 import Http1, exchange
 from velocity import _core
 from velocity.errors import ConfigError
@@ -55,11 +55,6 @@ FILTERS: list[dict[str, Any]] = [
 def text(body: str, status: int = 200) -> dict[str, Any]:
     """A handler."""
     return {"kind": "respond", "body": body, "status": status}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from support import http3, needs
 from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import NEVER, http, proxy, quic, send, serve
 from support.http1 import Http1, connect, exchange
 from support.http2 import Http2
@@ -171,25 +171,6 @@ SCRIPTS: dict[str, Script] = {
     "/last-word": last_word,
     "/events": EVENTS,
 }
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[Backend]:
-    with Backend(SCRIPTS) as backend:
-        yield backend
-
-
-@pytest.fixture
-def backend(behind: Backend) -> Backend:
-    """With a clean sheet."""
-    behind.requests.clear()
-    behind.nonsense.clear()
-    return behind
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.backend import Backend, Exchange, Script
+from support.backend import Backend, Exchange, named
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import make
 from support.front import NEVER, proxy, serve
 from support.h2c import H2c
 from support.http2 import Http2
@@ -26,18 +25,6 @@ if TYPE_CHECKING:
     from support.certificates import Pair
 
 STICKY = {"by": "sticky", "name": "backend"}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
-
-
-def named(name: str) -> Script:
-    async def script(exchange: Exchange) -> None:
-        await exchange.answer(name.encode())
-
-    return script
 
 
 @pytest.fixture

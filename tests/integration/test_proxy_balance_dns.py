@@ -10,7 +10,6 @@ import pytest
 
 from support.backend import Backend, Exchange
 from support.dns import Dns
-from support.engine import make
 from support.front import NEVER, proxy, serve
 from support.http2 import Http2
 
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from support.engine import Engine
 
 SERVICE = "_http._tcp.app.test"
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from support.backend import Backend, Exchange, Script
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import NEVER, proxy, send
 from support.http1 import Http1
 from support.http2 import Http2
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 Fields = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from support import http3
 from support.backend import Backend, Exchange
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import NEVER, closed_port, http, proxy, send, serve
 from support.http1 import connect, exchange
 from support.http2 import Http2
@@ -167,24 +167,6 @@ SCRIPTS = {
     "/switches-unasked": switches_unasked,
     "/bad-gateway": bad_gateway,
 }
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[Backend]:
-    with Backend(SCRIPTS) as backend:
-        yield backend
-
-
-@pytest.fixture
-def backend(behind: Backend) -> Backend:
-    """With a clean sheet."""
-    behind.requests.clear()
-    return behind
 
 
 @pytest.fixture(scope="module")

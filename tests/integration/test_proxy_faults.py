@@ -14,9 +14,7 @@ import pytest
 
 from support import http3
 from support.answer import Answer
-from support.backend import Backend, Exchange
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make
 from support.front import NEVER, http, proxy, send, serve
 from support.http1 import Http1
 from support.http2 import Http2
@@ -27,7 +25,9 @@ from velocity.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.backend import Backend, Exchange
     from support.certificates import Pair
+    from support.engine import Engine
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
@@ -90,17 +90,6 @@ SCRIPTS = {
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[Backend]:
-    with Backend(SCRIPTS) as backend:
-        yield backend
-
-
-@pytest.fixture(scope="module")
 def toxic(behind: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     with Toxiproxy(tmp_path_factory.mktemp("toxiproxy")) as toxiproxy:
         yield toxiproxy.link(behind.port)
@@ -112,13 +101,6 @@ def engine(pair: Pair, toxic: Link) -> Iterator[Engine]:
     timeouts = {"connect_ms": milliseconds, "response_ms": milliseconds, "idle_ms": milliseconds}
     with serve(pair, {"/": proxy(toxic.url, ejection=NEVER, timeouts=timeouts, retries={"attempts": 1})}) as running:
         yield running
-
-
-@pytest.fixture
-def backend(behind: Backend) -> Backend:
-    """With a clean sheet."""
-    behind.requests.clear()
-    return behind
 
 
 @pytest.fixture

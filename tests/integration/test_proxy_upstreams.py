@@ -16,9 +16,9 @@ import pytest
 from support import backend as backends
 from support import certificates, http3
 from support.authority import Authority
-from support.backend import Backend, Exchange, Script
+from support.backend import Backend, Exchange, named
 from support.clients import PROTOCOLS, Protocol, ask
-from support.engine import Engine, make, plan, route
+from support.engine import Engine, plan, route
 from support.front import NEVER, closed_port, proxy, send, serve
 from support.h2c import H2c
 from support.http1 import Http1
@@ -34,18 +34,6 @@ if TYPE_CHECKING:
     from support.site import Site
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return make(tmp_path_factory.mktemp("certificate"))
-
-
-def named(name: str) -> Script:
-    async def script(exchange: Exchange) -> None:
-        await exchange.answer(name.encode())
-
-    return script
 
 
 @pytest.fixture

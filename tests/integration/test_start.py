@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import certificates
+from support import application, certificates
 from support.clients import PROTOCOLS, ask
 from support.http1 import connect
 from support.server import PYTHON, VELOCITY, Server, environment, velocity
@@ -114,11 +114,12 @@ def test_ipv6(fresh_site: Site) -> None:
         assert stream.version() == "TLSv1.3"
 
 
-def test_all_descriptors_that_are_allowed(fresh_site: Site) -> None:
+@pytest.mark.parametrize("what", ["files", "an application"])
+def test_all_descriptors_that_are_allowed(fresh_site: Site, tmp_path: Path, what: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 500), hard))
     try:
-        with Server(fresh_site.root) as server:
+        with Server(fresh_site.root) if what == "files" else application.serving(tmp_path) as server:
             assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

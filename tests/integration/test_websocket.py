@@ -4,28 +4,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from support.answer import Answer
+from support import websocket
 from support.configured import BASE, serving, write
 from support.http2 import Http2
-from support.http3 import Http3, run
+from support.http3 import run
 from support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_HEAD = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost")]
-_FIELDS = [("sec-websocket-version", "13"), ("origin", "https://localhost")]
 
 
 def _echo(connection: ServerConnection) -> None:
@@ -45,26 +40,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         backend.shutdown()
 
 
-def _said(text: bytes) -> bytes:
-    """A message as a client says it."""
-    return Frame(Opcode.TEXT, text).serialize(mask=True)
-
-
-def _heard(text: bytes) -> bytes:
-    """The same as a server does."""
-    return Frame(Opcode.TEXT, text).serialize(mask=False)
-
-
-def _open(client: Http2) -> int:
-    """The stream of a WebSocket."""
-    while not client.h2.remote_settings.enable_connect_protocol:
-        client.pump()
-    stream = client.h2.get_next_available_stream_id()
-    client.answers[stream] = Answer(0)
-    client.h2.send_headers(stream, [*_HEAD, (":path", "/chat"), *_FIELDS])
-    return stream
-
-
 def test_over_http1(server: Server) -> None:
     trust = ssl.create_default_context(cafile=str(server.certificate))
     with connect(f"wss://localhost:{server.port}/chat", ssl=trust, compression=None) as client:
@@ -76,40 +51,19 @@ def test_over_http1(server: Server) -> None:
 
 def test_over_http2(server: Server) -> None:
     with Http2(server.port) as client:
-        stream = _open(client)
-        client.h2.send_data(stream, _said(b"hello"))
-        client._flush()
+        stream = websocket.begin(client, "/chat")
+        websocket.say(client, stream, b"hello")
         answer = client.answers[stream]
-        while bytes(answer.body) != _heard(b"hello"):
+        while bytes(answer.body) != websocket.heard(b"hello"):
             assert client.pump()
         assert answer.status == 200
         assert "sec-websocket-accept" not in dict(answer.fields), "that belongs to HTTP/1.1"
-        client.h2.send_data(stream, _said(b"more"))
-        client._flush()
-        while not answer.body.endswith(_heard(b"more")):
-            assert client.pump()
+        websocket.say(client, stream, b"more")
+        websocket.hear(client, stream, b"more")
 
 
 def test_over_http3(server: Server) -> None:
-    async def talk() -> None:
-        async with Http3.open(server.port, library="aioquic") as client:
-            stream = client._protocol._quic.get_next_available_stream_id()
-            fields = [(name.encode(), value.encode()) for name, value in [*_HEAD, (":path", "/chat"), *_FIELDS]]
-            client.answers[stream] = answer = Answer(0)
-            client._done[stream] = asyncio.get_running_loop().create_future()
-            client._http.send_headers(stream, fields)
-            client._http.send_data(stream, _said(b"hello"), False)
-            client._protocol.transmit()
-            while bytes(answer.body) != _heard(b"hello"):
-                await client.begun(stream)
-                await asyncio.sleep(0.01)
-            assert answer.status == 200
-            client._http.send_data(stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True), False)
-            client._protocol.transmit()
-            await client.finish(stream)
-            assert answer.body.endswith(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
-
-    run(talk())
+    run(websocket.greet_over_http3(server.port, "/chat"))
 
 
 def test_a_reload_leaves_it_open(tmp_path: Path) -> None:
@@ -125,7 +79,7 @@ def test_a_reload_leaves_it_open(tmp_path: Path) -> None:
             trust = ssl._create_unverified_context()
             url = f"wss://localhost:{running.port}/chat"
             with connect(url, ssl=trust, compression=None) as upgraded, Http2(running.port) as second:
-                stream = _open(second)
+                stream = websocket.begin(second, "/chat")
                 for version in (2, 3, 4):
                     write(tmp_path, edge % version, "edge.yaml")
                     running.said("reloaded")
@@ -133,19 +87,14 @@ def test_a_reload_leaves_it_open(tmp_path: Path) -> None:
                     text = f"after {version}"
                     upgraded.send(text)
                     assert upgraded.recv(timeout=10) == text
-                    second.h2.send_data(stream, _said(text.encode()))
-                    second._flush()
-                    while not second.answers[stream].body.endswith(_heard(text.encode())):
-                        assert second.pump()
+                    websocket.say(second, stream, text.encode())
+                    websocket.hear(second, stream, text.encode())
         backend.shutdown()
 
 
 def test_there_is_none_in_a_folder(server: Server) -> None:
     """Where files are served, extended CONNECT must not succeed: the client would take the page for a WebSocket."""
     with Http2(server.port) as client:
-        stream = client.h2.get_next_available_stream_id()
-        client.answers[stream] = Answer(0)
-        client.h2.send_headers(stream, [*_HEAD, (":path", "/"), *_FIELDS])
-        client._flush()
+        stream = websocket.begin(client, "/")
         client.finish([stream])
         assert client.answers[stream].status == 400

@@ -153,6 +153,15 @@ async def hello(exchange: Exchange) -> None:
     await exchange.answer(b"hello\n", fields=(("content-type", "text/plain"),))
 
 
+def named(name: str) -> Script:
+    """Says who it is, whatever it is asked."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(name.encode())
+
+    return script
+
+
 class Backend:
     """A server in a thread of its own.
 

@@ -1,4 +1,4 @@
-"""A DNS server on loopback, for SRV records that a test changes (RFC 2782)."""
+"""A DNS server on loopback, for SRV and HTTPS records that a test changes (RFC 2782, RFC 9460)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Dns(BaseResolver):  # type: ignore[misc]
     def __init__(self) -> None:
         self.services: dict[str, list[tuple[int, int, int, str]]] = {}
         """Priority, weight, port and target."""
+        self.origins: dict[str, str] = {}
+        """HTTPS records by name, in presentation format."""
         self.ttl = 1
         self.silent = False
         """Whether nobody gets an answer."""
@@ -52,6 +54,8 @@ class Dns(BaseResolver):  # type: ignore[misc]
         elif kind == "SRV" and name in self.services:
             for priority, weight, port, target in self.services[name]:
                 reply.add_answer(RR(name, QTYPE.SRV, ttl=self.ttl, rdata=SRV(priority, weight, port, target)))
+        elif kind == "HTTPS" and name in self.origins:
+            reply.add_answer(*RR.fromZone(f"{name}. {self.ttl} IN HTTPS {self.origins[name]}"))
         elif kind == "A" and name.endswith(".test"):
             reply.add_answer(RR(name, QTYPE.A, ttl=self.ttl, rdata=A("127.0.0.1")))
         elif not name.endswith(".test"):

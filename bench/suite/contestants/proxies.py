@@ -18,7 +18,8 @@ HAPROXY = """\
 global
     nbthread 1
     maxconn 9000
-    tune.ssl.default-dh-param 2048
+    ssl-default-bind-curves X25519
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
     ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
     mode http

@@ -33,8 +33,7 @@ class EasyClientConfig(NamedTuple):
         server_addr: `HOST[:PORT]` to connect to, 443 if not said.
         hostname: whom the certificate has to name; the host of `server_addr` if not said.
         server_key_autodiscover: whether to believe whom the system's roots vouch for, and to remember on disk what the
-            server speaks and the tickets it gives. Without it nothing is believed but `server_key`, and nothing is
-            remembered.
+            server speaks. Without it nothing is believed but `server_key`, and nothing is remembered.
         server_key: PEM file with what the server proves itself by: its own certificate or the root of its authority,
             such as the `trust.pem` of `velocity serve --self-signed`.
         fallback: to HTTPS: `directed` if the server says so, `allow` always, `never`.

@@ -64,7 +64,7 @@ class Client(BaseClient[BaseTransport]):
         retries: how often, or a `Retry`.
         cache: a `Cache` of answers (RFC 9111).
         decompression: how large content may become.
-        state_dir: folder for what outlives the process: resumption tickets, Alt-Svc, what hosts have spoken.
+        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are.
         resolve: where to connect instead, by host and port.
         transport: who answers, instead of the network.
         default_encoding: of text that does not say; a function of the content; or None to find out.

@@ -103,7 +103,7 @@ class _Pooled:
         crl_files: revocation lists.
         limits: how many connections.
         proxy: through whom.
-        state_dir: folder for what outlives the process: tickets, Alt-Svc, what hosts have spoken.
+        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are.
         resolve: where to connect instead, by host and port.
 
     Raises:

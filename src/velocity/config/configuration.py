@@ -28,7 +28,7 @@ from velocity.config.plan import (
 from velocity.config.problems import InvalidConfigError, Problem
 from velocity.config.routing import Routing, compile_sites
 from velocity.config.simple import SimpleConfig
-from velocity.config.source import Tree, load
+from velocity.config.source import Tree, load, within
 from velocity.config.values import DEFAULT_ALPN, DEFAULT_LISTEN
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Configuration:
         for index, site in enumerate(simple.content.sites):
             at: KeyPath = ("content", "sites", index)
             if site.root is not None:
-                named.append((tree, (*at, "root"), self._path(at, "root"), True))
+                named.append((tree, (*at, "root"), within(tree.folder((*at, "root")), site.root), True))
             for status, name in site.error_pages.items():
                 folder = tree.folder((*at, "root")) / (site.root or "")
                 named.append((tree, (*at, "error_pages", status), folder / name, False))
@@ -222,7 +222,7 @@ class Configuration:
 
     def _path(self, at: KeyPath, name: str) -> Path:
         """A file name of the tree, from the folder of the file that has it."""
-        return self.tree.folder((*at, name)) / str(self.tree.get((*at, name)))
+        return within(self.tree.folder((*at, name)), str(self.tree.get((*at, name))))
 
 
 _NAMES = (("root",), ("file",), ("action", "root"), ("action", "file"), ("action", "path"))
@@ -230,14 +230,14 @@ _NAMES = (("root",), ("file",), ("action", "root"), ("action", "file"), ("action
 
 
 def _named_by_routes(
-    tree: Tree, within: KeyPath, routes: tuple[Route, ...]
+    tree: Tree, block: KeyPath, routes: tuple[Route, ...]
 ) -> Iterator[tuple[Tree, KeyPath, Path, bool]]:
     for index, route in enumerate(routes):
         if isinstance(route, StaticFileRoute | FilesRoute):
-            at = (*within, index)
+            at = (*block, index)
             name, folder = (route.root, True) if isinstance(route, FilesRoute) else (route.file, False)
             said = ((*at, *key) for key in _NAMES if tree.get((*at, *key)) == name)
-            yield tree, next(said, at), tree.folder(at) / name, folder
+            yield tree, next(said, at), within(tree.folder(at), name), folder
 
 
 _TLS: KeyPath = ("server", "tls")

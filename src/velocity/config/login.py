@@ -6,6 +6,7 @@ if the claims suffice. So a session holds what any of them wants to know.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from velocity.config.plan import Match, Oidc, Respond, Route
@@ -41,7 +42,7 @@ def with_logins(sites: tuple[Site, ...], filters: list[Filter]) -> tuple[Site, .
             for place in places:
                 filters[place] = logins[place].model_copy(update={"claims": claims})
     first = {place: places[0] for places in _grouped(logins, _LOGIN) for place in places}
-    return tuple(site.model_copy(update={"routes": (*_routes(site, logins, first), *site.routes)}) for site in sites)
+    return tuple(replace(site, routes=(*_routes(site, logins, first), *site.routes)) for site in sites)
 
 
 def _grouped(logins: dict[int, Oidc], keys: set[str]) -> list[list[int]]:

@@ -8,6 +8,7 @@ in their order. Routes without a host name hold for every site.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from velocity.config import action as actions
@@ -33,6 +34,7 @@ from velocity.config.problems import InvalidConfigError, KeyPath, Place, Problem
 from velocity.config.program import Program
 from velocity.config.proxying import plan_proxy
 from velocity.config.quantities import pattern_key
+from velocity.config.source import within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,7 +250,7 @@ class _Compiler:
             index_files = site.index or ("index.html",)
             spa = site.spa if isinstance(site.spa, str) else index_files[0] if site.spa else None
             files = Files(
-                root=_path(self._tree.folder((*at, "root")), site.root),
+                root=within(self._tree.folder((*at, "root")), site.root),
                 index=site.index,
                 listings=site.listings,
                 cache_control=site.cache_control,
@@ -295,11 +297,11 @@ class _Compiler:
         elif isinstance(route, actions.TemplateRoute):
             handler = Template(name=route.name, status=route.status, content_type=route.content_type)
         elif isinstance(route, actions.StaticFileRoute):
-            file = _path(tree.folder(at), route.file)
+            file = within(tree.folder(at), route.file)
             handler = File(path=file, status=route.status, content_type=route.content_type)
         elif isinstance(route, actions.FilesRoute):
             handler = Files(
-                root=_path(tree.folder(at), route.root),
+                root=within(tree.folder(at), route.root),
                 index=route.index,
                 listings=route.listings,
                 cache_control=route.cache_control,
@@ -349,7 +351,7 @@ class _Compiler:
         for status, file in site.error_pages.items():
             where = (*at, "error_pages", status)
             folder = self._tree.folder((*at, "root"))
-            path = _path(_path(folder, site.root) if site.root else folder, file)
+            path = within(within(folder, site.root) if site.root else folder, file)
             if status in pages and pages[status][0] != path:
                 self._problems.append(
                     self._twice(self._tree, where, f"the page for {status} of {_shown(host)}", pages[status][1])
@@ -501,10 +503,6 @@ def _edge_order(entry: _Entry) -> tuple[bool, str | int]:
     return (entry.at[0] != "sites", entry.at[-1])
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / name
-
-
 def _saying(policies: actions.Policies, at: KeyPath) -> tuple[tuple[actions.Policies, KeyPath], ...]:
     """Policies and their place; nothing where they are as if they were not."""
     return ((policies, at),) if not _POLICIES.isdisjoint(policies.model_fields_set) else ()
@@ -578,7 +576,7 @@ def _joined(sites: list[Site]) -> tuple[Site, ...]:
             found[key] = len(joined)
             joined.append(site)
         else:
-            joined[at] = joined[at].model_copy(update={"hosts": joined[at].hosts + site.hosts})
+            joined[at] = replace(joined[at], hosts=joined[at].hosts + site.hosts)
     return tuple(joined)
 
 

@@ -184,6 +184,12 @@ class Tree:
                 self._origins[here + path[len(there) :]] = found
 
 
+@functools.lru_cache(maxsize=65_536)
+def within(folder: Path, name: str) -> Path:
+    """A file name from the folder it is relative to. Each is asked for more than once, and there may be many."""
+    return folder / name
+
+
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Tree:
     """The tree of a file and of all that it includes.
 

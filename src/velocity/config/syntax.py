@@ -67,7 +67,7 @@ def parse(text: str, kind: Kind) -> Any:
         return _parse_json(text)
     if kind == "toml":
         return _parse_toml(text)
-    separator = _SEPARATOR.search(text)
+    separator = None if text.isascii() else _SEPARATOR.search(text)
     if separator:
         before = text[: separator.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -95,12 +95,14 @@ def marks(text: str, kind: Kind) -> dict[KeyPath, Marks]:
 _SEPARATOR = re.compile("[\x85\u2028\u2029]")
 """Versions of YAML disagree about what these end."""
 _CARE = (
-    re.compile(r"[&*!%](?:(?<=[\s\[{,].)|(?<=\A.))"),  # anchors, aliases, tags, directives
-    re.compile(r"\d(?:\d{15}|[eE][-+\d]|_\d|[xob])"),  # numbers that are read in more than one way, or too large
-    re.compile(r"[|>][-+0-9]*[ ]*(?:#.*)?$", re.MULTILINE),  # blocks of text
-    re.compile(r"\.(?:inf|nan|Inf|NaN|INF|NAN)\b"),
-    re.compile(r"[\t\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]"),
+    ("&*!%", re.compile(r"[&*!%](?:(?<=[\s\[{,].)|(?<=\A.))")),  # anchors, aliases, tags, directives
+    ("0123456789", re.compile(r"\d(?:\d{15}|[eE][-+\d]|_\d|[xob])")),  # read in more than one way, or too large
+    ("|>", re.compile(r"[|>][-+0-9]*[ ]*(?:#.*)?$", re.MULTILINE)),  # blocks of text
+    ((".inf", ".nan", ".Inf", ".NaN", ".INF", ".NAN"), re.compile(r"\.(?:inf|nan|Inf|NaN|INF|NAN)\b")),
 )
+"""What needs care, after signs without which it cannot be there: to find that there are none takes no time."""
+_CONTROLS = bytes([*range(9), *range(0x0B, 0x20), 0x09, 0x7F])
+_WIDE_CONTROLS = re.compile("[\x80-\x9f\ufeff]")
 _CARE_WORDS = ("\n---", "\n...", "? ", "?\n", "<<", "- " * 16, "\n" + " " * 256)
 """Several documents, keys that are not text, merge keys, and what is nested deeply."""
 
@@ -108,7 +110,11 @@ _CARE_WORDS = ("\n---", "\n...", "? ", "?\n", "<<", "- " * 16, "\n" + " " * 256)
 def _needs_care(text: str) -> bool:
     if text.startswith(("---", " " * 256)) or any(word in text for word in _CARE_WORDS):
         return True
-    return any(pattern.search(text) for pattern in _CARE)
+    if len((encoded := text.encode(errors="surrogatepass")).translate(None, _CONTROLS)) < len(encoded):
+        return True
+    if not text.isascii() and _WIDE_CONTROLS.search(text):
+        return True
+    return any(any(sign in text for sign in signs) and pattern.search(text) for signs, pattern in _CARE)
 
 
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -135,7 +141,7 @@ def _parse_quickly(text: str) -> Any:
 
     try:
         tree = yaml_rs.loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a key that is a mapping
         raise _NotQuickError from error
     return _with_text_keys(tree, MAX_DEPTH)
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 from velocity import _core
@@ -18,6 +17,7 @@ from velocity.asgi.bridge import Bridge
 from velocity.asgi.interface import adapt
 from velocity.asgi.lifespan import Lifespan
 from velocity.asgi.loading import load
+from velocity.server.stopping import SIGNALS, TURN, Draining, aborted
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from velocity.server.reload import Reloader
 
 __all__ = ["serve"]
-
-_STOP = {signal.SIGTERM, signal.SIGINT}
-_TURN = 0.05
-"""Seconds between looks at a draining engine."""
 
 
 def serve(
@@ -95,7 +91,7 @@ class _Hosting:
         on_start: Callable[[list[str]], None],
         reloader: Reloader | None,
     ) -> None:
-        self.awaited = _STOP if reloader is None else _STOP | {signal.SIGHUP}
+        self.awaited = SIGNALS if reloader is None else SIGNALS | {signal.SIGHUP}
         self._plan = plan
         self._applications = applications
         self._grace = grace
@@ -121,8 +117,7 @@ class _Hosting:
     def _abort(self, number: int) -> None:
         """At once means at once: an application that blocks, or never returns, is not waited for."""
         if self._engine is not None:
-            left = self._engine.counters()["requests_in_flight"]
-            logs.log("warn", "aborted", "a second signal: ending at once", requests=left)
+            aborted(self._engine)
             self._engine.abort()
         logs.flush()
         os._exit(128 + number)
@@ -176,22 +171,17 @@ class _Hosting:
 
     async def _drain(self, bridges: dict[str, Bridge]) -> None:
         assert self._engine is not None  # noqa: S101 - for the type checker
-        engine, grace = self._engine, self._grace
+        engine = self._engine
         if self._reloader is not None:
             self._reloader.stop()
-        engine.stop()
-        in_flight = engine.counters()["requests_in_flight"]
-        logs.log("info", "draining", "finishing what is in flight; a second signal ends at once", requests=in_flight)
-        deadline = None if grace is None else time.monotonic() + grace
+        draining = Draining(engine, self._grace)
         while not engine.wait(0) or any(bridge.running for bridge in bridges.values()):
-            if deadline is not None and time.monotonic() >= deadline:
-                left = engine.counters()["requests_in_flight"]
-                logs.log("warn", "grace_over", "the grace period is over: ending what is left", requests=left)
+            if draining.is_over():
                 engine.abort()
                 await self._cancel_rest()
                 return
-            await asyncio.sleep(_TURN)
-        logs.log("info", "stopped", "everything in flight was finished")
+            await asyncio.sleep(TURN)
+        draining.finish()
 
     async def _cancel_rest(self) -> None:
         """Tasks of requests that nobody waits for any more."""

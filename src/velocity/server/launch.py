@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import resource
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from velocity.errors import ConfigError, StartError
 from velocity.files import sibling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from velocity.config.options import ServeOptions
@@ -165,7 +167,6 @@ def serve_application(application: Any, options: dict[str, Any]) -> int:
     import sys
 
     from velocity.config.options import ServeOptions
-    from velocity.server import hosting
     from velocity.telemetry import logs
 
     values = dict(options)
@@ -179,24 +180,38 @@ def serve_application(application: Any, options: dict[str, Any]) -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    return hosting.serve(
-        prepared.plan,
-        prepared.programs,
-        runtime.grace,
+    return supervise(
+        prepared,
         lambda addresses: announce(prepared._replace(root=type(application).__name__), addresses, say),
         loaded={program.name: application},
     )
 
 
-def supervise(launch: Launch, on_start: Callable[[list[str]], None], reloader: Reloader | None = None) -> int:
-    """Serve in the way that the Plan asks for: where there are applications, their event loop has the main thread."""
+def supervise(
+    launch: Launch,
+    on_start: Callable[[list[str]], None],
+    reloader: Reloader | None = None,
+    loaded: Mapping[str, Any] | None = None,
+) -> int:
+    """Serve in the way that the Plan asks for: where there are applications, their event loop has the main thread.
+
+    `loaded` are applications that are there already, by the name of their program.
+    """
+    _raise_descriptor_limit()
     if launch.programs:
         from velocity.server import hosting
 
-        return hosting.serve(launch.plan, launch.programs, launch.runtime.grace, on_start, reloader)
+        return hosting.serve(launch.plan, launch.programs, launch.runtime.grace, on_start, reloader, loaded)
     from velocity.server import supervisor
 
     return supervisor.serve(launch.plan, launch.runtime.grace, on_start, reloader)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection, site and open file takes a descriptor: use as many as the administrator allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def announce(launch: Launch, addresses: list[str], say: Callable[[str], None]) -> None:

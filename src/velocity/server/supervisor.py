@@ -8,13 +8,11 @@ server runs.
 
 from __future__ import annotations
 
-import contextlib
-import resource
 import signal
-import time
 from typing import TYPE_CHECKING
 
 from velocity import _core
+from velocity.server.stopping import SIGNALS, TURN, Draining, aborted
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     from velocity.server.reload import Reloader
 
 __all__ = ["serve"]
-
-_STOP = {signal.SIGTERM, signal.SIGINT}
-_TURN = 0.05
-"""Seconds between looks at a draining engine."""
 
 
 def serve(
@@ -47,9 +41,8 @@ def serve(
         ConfigError: the Plan is not valid.
         StartError: the server could not start.
     """
-    awaited = _STOP if reloader is None else _STOP | {signal.SIGHUP}
+    awaited = SIGNALS if reloader is None else SIGNALS | {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-    _raise_descriptor_limit()
     engine = _core.Engine(plan)
     try:
         on_start(engine.addresses)
@@ -68,27 +61,14 @@ def serve(
         logs.flush()
 
 
-def _raise_descriptor_limit() -> None:
-    """Each connection, site and open file takes a descriptor: use as many as the administrator allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _drain(engine: _core.Engine, grace: float | None) -> int:
-    engine.stop()
-    in_flight = engine.counters()["requests_in_flight"]
-    logs.log("info", "draining", "finishing what is in flight; a second signal ends at once", requests=in_flight)
-    deadline = None if grace is None else time.monotonic() + grace
-    while not engine.wait(_TURN):
-        second = signal.sigtimedwait(_STOP, 0)
+    draining = Draining(engine, grace)
+    while not engine.wait(TURN):
+        second = signal.sigtimedwait(SIGNALS, 0)
         if second is not None:
-            left = engine.counters()["requests_in_flight"]
-            logs.log("warn", "aborted", "a second signal: ending at once", requests=left)
+            aborted(engine)
             return 128 + second.si_signo
-        if deadline is not None and time.monotonic() >= deadline:
-            left = engine.counters()["requests_in_flight"]
-            logs.log("warn", "grace_over", "the grace period is over: ending what is left", requests=left)
+        if draining.is_over():
             return 0
-    logs.log("info", "stopped", "everything in flight was finished")
+    draining.finish()
     return 0

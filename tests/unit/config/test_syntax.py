@@ -112,6 +112,12 @@ def test_keys_are_there_once(text: str) -> None:
         parse(text, "yaml")
 
 
+@pytest.mark.parametrize("text", ["{a: b}: c", "[a]: c"])
+def test_keys_are_text(text: str) -> None:
+    with pytest.raises(NotReadableError, match="a key has to be text"):
+        parse(text, "yaml")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -4,6 +4,7 @@
 //! are shared; of the others, the one that was used last is used first.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -73,6 +74,8 @@ pub struct Settings {
     /// Where to connect instead.
     pub resolve: HashMap<(String, u16), (String, u16)>,
     pub discover: bool,
+    /// Whom to ask for HTTPS records; the system's resolvers where absent.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// How long what may take; `None` is for ever.

@@ -52,7 +52,7 @@ impl Reach {
     pub fn new(settings: Settings) -> Result<Self> {
         let reach = Self {
             memory: Memory::new(settings.state.clone()),
-            records: Records::default(),
+            records: Records::new(settings.resolver),
             templates: Mutex::default(),
             hybrid: OnceLock::new(),
             settings,
@@ -290,14 +290,19 @@ impl Reach {
             protocols: protocols.to_vec(),
             ..options.clone()
         };
-        let overridden = options.connect_to.is_some();
+        let here = options.connect_to.clone();
         let mut elsewhere = false;
-        if self.settings.discover && !overridden {
-            if let Some((host, port)) = self.memory.alternative(origin, protocols) {
-                options.connect_to = Some((host.unwrap_or_else(|| origin.host.to_string()), port));
+        if self.settings.discover {
+            let announced = if let Some((host, port)) = self.memory.alternative(origin, protocols) {
                 elsewhere = true;
+                Some((host.unwrap_or_else(|| origin.host.to_string()), port))
             } else if let Some(service) = self.records.look_up(&origin.host, origin.port).await {
-                options.connect_to = announced(&service, origin, protocols)?;
+                announced(&service, origin, protocols)?
+            } else {
+                None
+            };
+            if let Some(place) = announced {
+                options.connect_to = Some(self.settings.resolve.get(&place).cloned().unwrap_or(place));
             }
         }
         let tls = self.tls(&options, ways)?;
@@ -306,7 +311,7 @@ impl Reach {
             Err(error) if elsewhere && !FINAL[..2].contains(&error.code) => {
                 // An alternative is no more than that (RFC 7838 section 2.4).
                 self.memory.forget(origin);
-                options.connect_to = None;
+                options.connect_to = here;
                 match connect::open(&options, &tls).await {
                     Ok(shaken) => return Ok(shaken),
                     Err(error) => error,

@@ -1,15 +1,15 @@
 //! HTTPS records (RFC 9460): what DNS knows about an origin before anybody has spoken to it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::sync::OnceCell;
 
 use super::Protocol;
+use crate::proxy::resolver;
 
 /// How long is waited for them: addresses are usually there sooner, and nothing depends on a record alone.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -24,11 +24,20 @@ pub struct Service {
     pub protocols: Vec<Protocol>,
 }
 
-/// Asks the resolvers of the system. Without any, nothing is found.
-#[derive(Default)]
-pub struct Records(OnceCell<Option<TokioResolver>>);
+/// Asks one resolver, or those of the system. Without any, nothing is found.
+pub struct Records {
+    at: Option<SocketAddr>,
+    resolver: OnceCell<Option<TokioResolver>>,
+}
 
 impl Records {
+    pub fn new(at: Option<SocketAddr>) -> Self {
+        Self {
+            at,
+            resolver: OnceCell::new(),
+        }
+    }
+
     /// The record of an origin with the best priority that can be used.
     pub async fn look_up(&self, host: &str, port: u16) -> Option<Service> {
         // RFC 9460 section 9.1: other ports have names of their own. Addresses and local names have no records.
@@ -39,10 +48,8 @@ impl Records {
             443 => format!("{host}."),
             _ => format!("_{port}._https.{host}."),
         };
-        let resolver = self.0.get_or_init(|| async {
-            let builder = TokioResolver::builder(TokioRuntimeProvider::default()).ok()?;
-            builder.build().ok()
-        });
+        let at = self.at.map(|at| at.to_string());
+        let resolver = self.resolver.get_or_init(|| async { resolver(at.as_deref()).ok() });
         let resolver = resolver.await.as_ref()?;
         let found = tokio::time::timeout(PATIENCE, resolver.lookup(name, RecordType::HTTPS)).await;
         let found = found.ok()?.ok()?;

@@ -22,8 +22,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -62,6 +62,9 @@ const MAX_CODED: u64 = 1 << 20;
 const MAX_STREAMED: usize = 32;
 /// Entries of a directory that a listing shows.
 const MAX_LISTED: usize = 10_000;
+
+/// Asked for once: the answer is in files of the control group, and there may be thousands of sites.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
 /// A folder that is a site.
 pub struct Files(Arc<Site>);
@@ -129,7 +132,6 @@ impl Files {
         }
         let prefix = SitePath::parse(&format!("/{}", plan.strip_prefix), true)
             .map_err(|_| crate::Error::config("PREFIX_INVALID", format!("{:?} is no prefix", plan.strip_prefix)))?;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Site {
             root: Root::open(&plan.root, plan.dotfiles)?,
             index: plan.index.clone(),
@@ -141,7 +143,7 @@ impl Files {
             fallback: fallback.map(|name| name.as_bytes().to_vec()),
             only: None,
             hot: Hot::new(plan.hot_cache_bytes),
-            coding: Arc::new(Semaphore::new(processors)),
+            coding: Arc::new(Semaphore::new(*PROCESSORS)),
             streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
         })))
     }
@@ -162,7 +164,6 @@ impl Files {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Site {
             root: Root::open(folder, true)?,
             index: Vec::new(),
@@ -178,7 +179,7 @@ impl Files {
                 content_type,
             }),
             hot: Hot::new(MAX_HOT_SINGLE),
-            coding: Arc::new(Semaphore::new(processors)),
+            coding: Arc::new(Semaphore::new(*PROCESSORS)),
             streaming: Arc::new(Semaphore::new(MAX_STREAMED)),
         })))
     }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -17,13 +18,19 @@ use rustix::io::Errno;
 use super::path::is_hidden;
 use crate::error::{Error, Result};
 
+/// Kernels before 5.6 and some sandboxes have no openat2.
+static HAS_OPENAT2: LazyLock<bool> = LazyLock::new(|| {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let beneath = rustix::fs::openat2(CWD, ".", flags, Mode::empty(), ResolveFlags::BENEATH);
+    !matches!(beneath, Err(Errno::NOSYS | Errno::PERM))
+});
+
 /// An open directory that a site is served from.
 pub struct Root {
     directory: OwnedFd,
     /// The same without symbolic links in it, for telling where an open file really is.
     real: PathBuf,
     dotfiles: bool,
-    /// Kernels before 5.6 and some sandboxes have no openat2.
     has_openat2: bool,
 }
 
@@ -84,19 +91,11 @@ impl Root {
         let real = path.canonicalize().map_err(unreadable)?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
-        let beneath = rustix::fs::openat2(
-            &directory,
-            ".",
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH,
-        );
-        let has_openat2 = !matches!(beneath, Err(Errno::NOSYS | Errno::PERM));
         Ok(Self {
             directory,
             real,
             dotfiles,
-            has_openat2,
+            has_openat2: *HAS_OPENAT2,
         })
     }
 

@@ -15,14 +15,14 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{COOKIE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use lru::LruCache;
 
 use super::Extra;
 use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::http::Response;
+use crate::http::{Response, cookie};
 use crate::log::{self, Level};
 use crate::plan::{self, RateKeyKind};
 use crate::service::plain;
@@ -194,7 +194,7 @@ impl RateLimit {
         let value = match (self.key, &self.name) {
             (RateKeyKind::Client, _) => None,
             (RateKeyKind::Path, _) => Some(call.parts.uri.path().as_bytes()),
-            (RateKeyKind::Cookie, _) => cookie(fields, &self.cookie),
+            (RateKeyKind::Cookie, _) => cookie::find(fields, &self.cookie),
             (RateKeyKind::Header, name) => name
                 .as_ref()
                 .and_then(|name| fields.get(name))
@@ -272,14 +272,6 @@ fn by_address(address: IpAddr) -> u128 {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => 1 << 127 | v6.to_bits() >> 64,
     }
-}
-
-fn cookie<'a>(fields: &'a http::HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let mut pairs = fields
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&b| b == b';'));
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 fn seconds(milliseconds: u64) -> u64 {

@@ -204,7 +204,7 @@ async fn follow(discovery: Weak<Discovery>) {
 }
 
 /// The resolver at an address, or that of the system.
-fn resolver(at: Option<&str>) -> Result<TokioResolver> {
+pub fn resolver(at: Option<&str>) -> Result<TokioResolver> {
     let invalid = |reason: String| {
         Error::config("RESOLVER_INVALID", format!("no resolver: {reason}"))
             .hint("name one with resolver: ADDRESS:PORT, or in /etc/resolv.conf")

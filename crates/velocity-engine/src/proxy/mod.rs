@@ -41,6 +41,7 @@ use self::balance::Balance;
 pub use self::cache::{Cached, Outcome};
 use self::connect::{Connection, Shared};
 use self::discovery::Discovery;
+pub(crate) use self::discovery::resolver;
 use self::failure::{Failure, Reached};
 pub use self::fields::strip_nominated;
 use self::health::Checks;

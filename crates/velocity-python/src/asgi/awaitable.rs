@@ -2,8 +2,11 @@
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
+use velocity_engine::app::channel::Room;
 
+use super::Application;
 use super::http::HttpExchange;
+use super::message::gone;
 use super::websocket::WebSocketExchange;
 
 /// `None`, without waiting. One is enough for everybody.
@@ -66,6 +69,20 @@ impl Ready {
     }
 
     fn close(&self) {}
+}
+
+/// What `send` returns when something was sent and there is this much room.
+pub fn sent<'py>(
+    application: &Bound<'py, Application>,
+    room: Room,
+    waits: impl FnOnce() -> Awaited,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = application.py();
+    match room {
+        Room::Enough => Ok(application.get().done.bind(py).clone().into_any()),
+        Room::Full => Ok(Bound::new(py, Wait::new(waits()))?.into_any()),
+        Room::Gone => Err(gone()),
+    }
 }
 
 /// What is waited for.

@@ -3,7 +3,7 @@
 //! https://asgi.readthedocs.io/en/latest/specs/www.html
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LINK};
@@ -16,14 +16,15 @@ use velocity_engine::app::{Exchange, Start};
 use velocity_engine::http::Body;
 
 use super::Application;
-use super::awaitable::{Awaited, Ready, Wait};
-use super::message::{self, bare, flag, gone, item, wrong};
+use super::awaitable::{self, Awaited, Ready, Wait};
+use super::claim::Claim;
+use super::message::{self, bare, flag, item, wrong};
 
 #[pyclass(module = "velocity._core", frozen)]
 pub struct HttpExchange {
     pub exchange: Arc<Exchange>,
     pub application: Py<Application>,
-    state: Mutex<State>,
+    state: Claim<State>,
 }
 
 struct State {
@@ -60,7 +61,7 @@ impl HttpExchange {
         Self {
             exchange,
             application,
-            state: Mutex::new(State {
+            state: Claim::new(State {
                 phase: Phase::Waiting,
                 received: false,
                 declared: None,
@@ -72,25 +73,12 @@ impl HttpExchange {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The same while Python may run, which must not wait for itself.
-    fn claim(&self) -> PyResult<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Ok(state),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(wrong("receive and send are for one thread, and not for two".into())),
-        }
-    }
-
     pub fn poll_receive<'py>(
         &self,
         py: Python<'py>,
         future: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut state = self.claim()?;
+        let mut state = self.state.take()?;
         if matches!(state.phase, Phase::Complete | Phase::Gone) {
             return disconnect(py).map(Some);
         }
@@ -136,33 +124,20 @@ impl HttpExchange {
     }
 
     fn start(&self, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = message.py();
-        let status: u16 = match item(message, intern!(py, "status"))? {
-            Some(status) => status.extract()?,
-            None => return Err(wrong("http.response.start has a status".into())),
-        };
-        let status = StatusCode::from_u16(status)
-            .ok()
-            .filter(|status| !status.is_informational())
-            .ok_or_else(|| wrong(format!("{status} is not the status of an answer")))?;
-        let fields = message::fields(item(message, intern!(py, "headers"))?)?;
-        state.declared = declared(&fields)?;
-        state.trailers = flag(message, intern!(py, "trailers"))?;
-        let mut head = http::Response::new(());
-        *head.status_mut() = status;
-        *head.headers_mut() = fields;
+        let head = message::head(
+            message,
+            |status| !status.is_informational(),
+            "is not the status of an answer",
+        )?;
+        state.declared = declared(head.headers())?;
+        state.trailers = flag(message, intern!(message.py(), "trailers"))?;
         state.phase = Phase::Started(head);
         Ok(())
     }
 
     /// A part of the body; whether there is room for more.
     fn body(&self, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult<Room> {
-        let py = message.py();
-        let data = match item(message, intern!(py, "body"))? {
-            Some(body) => message::bytes(&body)?,
-            None => Bytes::new(),
-        };
-        let more = flag(message, intern!(py, "more_body"))?;
+        let (data, more) = message::part(message)?;
         match std::mem::replace(&mut state.phase, Phase::Gone) {
             Phase::Started(head) if self.exchange.head.method == Method::HEAD => {
                 self.answer_head(state, head, data, more)
@@ -315,7 +290,7 @@ impl HttpExchange {
         let py = slf.py();
         let this = slf.get();
         {
-            let mut state = this.claim()?;
+            let mut state = this.state.take()?;
             if !state.received && !this.exchange.head.has_body && !matches!(state.phase, Phase::Complete | Phase::Gone)
             {
                 state.received = true;
@@ -332,7 +307,7 @@ impl HttpExchange {
         let application = this.application.bind(py);
         let kind = message::kind(message)?;
         let room = {
-            let mut state = this.claim()?;
+            let mut state = this.state.take()?;
             let room = match (&state.phase, kind.to_str()?) {
                 (Phase::Gone, _) => Ok(Room::Gone),
                 (Phase::Waiting, "http.response.start") => this.start(&mut state, message).map(|()| Room::Enough),
@@ -345,17 +320,13 @@ impl HttpExchange {
             Application::note(application, &this.exchange);
             room?
         };
-        match room {
-            Room::Enough => Ok(application.get().done.bind(py).clone().into_any()),
-            Room::Full => Ok(Bound::new(py, Wait::new(Awaited::HttpSend(slf.clone().unbind())))?.into_any()),
-            Room::Gone => Err(gone()),
-        }
+        awaitable::sent(application, room, || Awaited::HttpSend(slf.clone().unbind()))
     }
 
     /// Whether the client is gone, so that it does not matter what the application does.
     #[getter]
     fn is_gone(&self) -> bool {
-        match self.state().phase {
+        match self.state.lock().phase {
             Phase::Gone => true,
             Phase::Swallowing | Phase::Complete => false,
             Phase::Waiting | Phase::Started(_) | Phase::Streaming | Phase::Trailing => self.exchange.is_closed(),
@@ -385,7 +356,7 @@ impl HttpExchange {
 impl HttpExchange {
     /// Leave no answer half said.
     fn end(&self) -> Option<&'static str> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.finished = true;
         match std::mem::replace(&mut state.phase, Phase::Complete) {
             Phase::Waiting => self
@@ -408,7 +379,7 @@ impl HttpExchange {
 
 impl Drop for HttpExchange {
     fn drop(&mut self) {
-        if !self.state().finished {
+        if !self.state.lock().finished {
             self.application.get().finished();
             self.end();
             self.exchange.mailbox.flush();

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -73,6 +73,37 @@ pub fn fields(value: Option<Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
         fields.append(name_of(&name)?, value_of(&value)?);
     }
     Ok(fields)
+}
+
+/// The head of an answer, whose status `fits`; where it does not, that is what it is `otherwise`.
+pub fn head(
+    message: &Bound<'_, PyDict>,
+    fits: impl Fn(StatusCode) -> bool,
+    otherwise: &str,
+) -> PyResult<http::Response<()>> {
+    let py = message.py();
+    let status: u16 = match item(message, intern!(py, "status"))? {
+        Some(status) => status.extract()?,
+        None => return Err(wrong(format!("{} has a status", kind(message)?))),
+    };
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| fits(*status))
+        .ok_or_else(|| wrong(format!("{status} {otherwise}")))?;
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = fields(item(message, intern!(py, "headers"))?)?;
+    Ok(head)
+}
+
+/// A part of the body of an answer, and whether there is more.
+pub fn part(message: &Bound<'_, PyDict>) -> PyResult<(Bytes, bool)> {
+    let py = message.py();
+    let data = match item(message, intern!(py, "body"))? {
+        Some(body) => bytes(&body)?,
+        None => Bytes::new(),
+    };
+    Ok((data, flag(message, intern!(py, "more_body"))?))
 }
 
 fn name_of(name: &Bound<'_, PyAny>) -> PyResult<HeaderName> {

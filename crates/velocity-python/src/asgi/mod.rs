@@ -3,6 +3,7 @@
 //! engine thread → [`queue`] → event loop → [`Application::deliver`] → task → [`http`], [`websocket`] → mailbox → engine
 
 pub(crate) mod awaitable;
+mod claim;
 mod http;
 mod message;
 mod queue;

@@ -2,7 +2,7 @@
 //!
 //! https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -15,8 +15,9 @@ use velocity_engine::app::websocket::Message;
 use velocity_engine::app::{Exchange, Start};
 
 use super::Application;
-use super::awaitable::{Awaited, Wait};
-use super::message::{self, bare, flag, gone, item, wrong};
+use super::awaitable::{self, Awaited, Wait};
+use super::claim::Claim;
+use super::message::{self, bare, item, wrong};
 
 /// The longest reason of a Close frame, in bytes (RFC 6455 section 5.5).
 const MAX_REASON: usize = 123;
@@ -25,7 +26,7 @@ const MAX_REASON: usize = 123;
 pub struct WebSocketExchange {
     pub exchange: Arc<Exchange>,
     pub application: Py<Application>,
-    state: Mutex<State>,
+    state: Claim<State>,
 }
 
 struct State {
@@ -53,7 +54,7 @@ impl WebSocketExchange {
         Self {
             exchange,
             application,
-            state: Mutex::new(State {
+            state: Claim::new(State {
                 phase: Phase::Connecting,
                 connected: false,
                 ended: None,
@@ -62,25 +63,12 @@ impl WebSocketExchange {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The same while Python may run, which must not wait for itself.
-    fn claim(&self) -> PyResult<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Ok(state),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(wrong("receive and send are for one thread, and not for two".into())),
-        }
-    }
-
     pub fn poll_receive<'py>(
         &self,
         py: Python<'py>,
         future: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut state = self.claim()?;
+        let mut state = self.state.take()?;
         if !state.connected {
             state.connected = true;
             return Ok(Some(bare(py, intern!(py, "websocket.connect"))?.into_any()));
@@ -95,27 +83,30 @@ impl WebSocketExchange {
         let later = || application.get().queue.completes(future.clone().unbind());
         let found = socket.received.take(&self.exchange.mailbox, later);
         Application::note(application, &self.exchange);
-        let message = bare(py, intern!(py, "websocket.receive"))?;
+        let receive = |key, value| {
+            let message = bare(py, intern!(py, "websocket.receive"))?;
+            message.set_item(key, value)?;
+            Ok(Some(message.into_any()))
+        };
         match found {
             Received::Item(Message::Text(text), _) => {
-                message.set_item(intern!(py, "text"), PyString::new(py, text.as_str()))?;
+                receive(intern!(py, "text"), PyString::new(py, text.as_str()).into_any())
             }
             Received::Item(Message::Binary(data), _) => {
-                message.set_item(intern!(py, "bytes"), PyBytes::new(py, &data))?;
+                receive(intern!(py, "bytes"), PyBytes::new(py, &data).into_any())
             }
             Received::Item(Message::Close(code, reason), _) => {
                 let message = disconnect(py, code, &reason)?;
                 state.ended = Some((code, reason));
-                return Ok(Some(message));
+                Ok(Some(message))
             }
             Received::End | Received::Gone => {
                 // RFC 6455 section 7.1.5: no Close frame came.
                 state.ended = Some((1006, String::new()));
-                return disconnect(py, 1006, "").map(Some);
+                disconnect(py, 1006, "").map(Some)
             }
-            Received::Wait => return Ok(None),
+            Received::Wait => Ok(None),
         }
-        Ok(Some(message.into_any()))
     }
 
     pub fn poll_send<'py>(&self, py: Python<'py>, future: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -206,29 +197,13 @@ impl WebSocketExchange {
     }
 
     fn deny(&self, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult<Room> {
-        let py = message.py();
-        let status: u16 = match item(message, intern!(py, "status"))? {
-            Some(status) => status.extract()?,
-            None => return Err(wrong("websocket.http.response.start has a status".into())),
-        };
-        let status = StatusCode::from_u16(status)
-            .ok()
-            .filter(|status| !status.is_informational() && !status.is_success())
-            .ok_or_else(|| wrong(format!("{status} does not deny a WebSocket")))?;
-        let mut head = http::Response::new(());
-        *head.status_mut() = status;
-        *head.headers_mut() = message::fields(item(message, intern!(py, "headers"))?)?;
-        state.phase = Phase::Denying(head);
+        let denies = |status: StatusCode| !status.is_informational() && !status.is_success();
+        state.phase = Phase::Denying(message::head(message, denies, "does not deny a WebSocket")?);
         Ok(Room::Enough)
     }
 
     fn deny_body(&self, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult<Room> {
-        let py = message.py();
-        let data = match item(message, intern!(py, "body"))? {
-            Some(body) => message::bytes(&body)?,
-            None => Bytes::new(),
-        };
-        let more = flag(message, intern!(py, "more_body"))?;
+        let (data, more) = message::part(message)?;
         match std::mem::replace(&mut state.phase, Phase::Closed) {
             Phase::Denying(head) if !more => self.begin(state, Start::Whole(head.map(|()| data.into())), Phase::Closed),
             Phase::Denying(head) => {
@@ -259,7 +234,7 @@ impl WebSocketExchange {
 
     /// Leave nothing half open.
     fn end(&self) -> Option<&'static str> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.finished = true;
         match std::mem::replace(&mut state.phase, Phase::Closed) {
             Phase::Connecting | Phase::Denying(_) => self
@@ -296,7 +271,7 @@ impl WebSocketExchange {
         let application = this.application.bind(py);
         let kind = message::kind(message)?;
         let room = {
-            let mut state = this.claim()?;
+            let mut state = this.state.take()?;
             let room = match (&state.phase, kind.to_str()?) {
                 (Phase::Connecting, "websocket.accept") => this.accept(&mut state, message),
                 (Phase::Connecting, "websocket.http.response.start") => this.deny(&mut state, message),
@@ -310,17 +285,13 @@ impl WebSocketExchange {
             Application::note(application, &this.exchange);
             room?
         };
-        match room {
-            Room::Enough => Ok(application.get().done.bind(py).clone().into_any()),
-            Room::Full => Ok(Bound::new(py, Wait::new(Awaited::WebSocketSend(slf.clone().unbind())))?.into_any()),
-            Room::Gone => Err(gone()),
-        }
+        awaitable::sent(application, room, || Awaited::WebSocketSend(slf.clone().unbind()))
     }
 
     /// Whether the client is gone, so that it does not matter what the application does.
     #[getter]
     fn is_gone(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         state.ended.is_some() || self.exchange.is_closed()
     }
 
@@ -343,7 +314,7 @@ impl WebSocketExchange {
 
 impl Drop for WebSocketExchange {
     fn drop(&mut self) {
-        if !self.state().finished {
+        if !self.state.lock().finished {
             self.application.get().finished();
             self.end();
             self.exchange.mailbox.flush();

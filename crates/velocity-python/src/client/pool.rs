@@ -41,7 +41,8 @@ impl Pool {
     #[pyo3(signature = (
         *, protocols=None, profile=None, fallback="allow", ca_file=None, insecure=false, crl_files=vec![], cert_file=None,
         key_file=None, alternative_key_file=None, classical_cert_file=None, server_name=None, max_connections=Some(100),
-        max_keepalive=Some(20), keepalive=Some(30.0), state_dir=None, proxy=None, resolve=None, discover=true
+        max_keepalive=Some(20), keepalive=Some(30.0), state_dir=None, proxy=None, resolve=None, discover=true,
+        resolver=None
     ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of a Python constructor
     fn new(
@@ -63,6 +64,7 @@ impl Pool {
         proxy: Option<&str>,
         resolve: Option<HashMap<(String, u16), (String, u16)>>,
         discover: bool,
+        resolver: Option<&str>,
     ) -> PyResult<Self> {
         let invalid = |what: String| CoreError(Error::config("OPTION_INVALID", what));
         let protocols = match protocols {
@@ -106,6 +108,10 @@ impl Pool {
             },
             resolve: resolve.unwrap_or_default(),
             discover,
+            resolver: match resolver {
+                Some(at) => Some(at.parse().map_err(|_| invalid(format!("no resolver {at:?}")))?),
+                None => None,
+            },
         };
         Ok(Self {
             inner: client::Pool::new(settings).map_err(CoreError)?,

@@ -1,3 +1,4 @@
+use http::header::COOKIE;
 use proptest::prelude::*;
 
 use super::*;
@@ -155,9 +156,9 @@ fn cookies_are_found() {
     let fields = [(COOKIE, HeaderValue::from_static("a=1; session=x=y; b=2"))]
         .into_iter()
         .collect();
-    assert_eq!(cookie(&fields, "session"), Some(&b"x=y"[..]));
-    assert_eq!(cookie(&fields, "sess"), None);
-    assert_eq!(cookie(&fields, "b"), Some(&b"2"[..]));
+    assert_eq!(cookie::find(&fields, "session"), Some(&b"x=y"[..]));
+    assert_eq!(cookie::find(&fields, "sess"), None);
+    assert_eq!(cookie::find(&fields, "b"), Some(&b"2"[..]));
 }
 
 #[test]

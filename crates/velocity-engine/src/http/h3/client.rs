@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, StreamEvent, StreamId};
 use rustls::pki_types::CertificateDer;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Scope};
@@ -82,6 +84,7 @@ impl Connection {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<(Self, Established), Failure> {
+        let refused = refused(socket.try_clone()?);
         let mut driver = Driver::client(Nobody, Socket::new(socket)?);
         let (established, outcome) = oneshot::channel();
         let queue = Arc::new(Queue::default());
@@ -107,6 +110,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(error.into()),
                 Ok(Ok(())) | Err(_) => return Err(Failure::Gone),
             },
+            error = refused => return Err(error.into()),
         };
         let driver = Mutex::new(Some(driver));
         Ok((Self(Arc::new(Handle { queue, trigger, driver })), established))
@@ -149,6 +153,25 @@ impl Connection {
             let _ = driver.await;
         }
     }
+}
+
+/// Wait for the kernel to hear that nobody listens there, which it does not report as something to read.
+async fn refused(socket: std::net::UdpSocket) -> io::Error {
+    let watch = async {
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
+        loop {
+            socket.ready(Interest::ERROR).await?;
+            let heard = socket.try_io(Interest::ERROR, || {
+                socket.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            match heard {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(error) | Err(error) => return Ok(error),
+            }
+        }
+    };
+    watch.await.unwrap_or_else(|error| error)
 }
 
 /// Whoever waits for the head of an answer, on a queue that is to know when nobody does any more.
