@@ -508,7 +508,8 @@ PROXY = (
 
 
 def _gets(protocol: str, other: str) -> Bench:
-    title = f"{gets.COUNT:,} GETs of 1 KiB in Python, one after the other over one connection, {protocol}"
+    package = gets.PACKAGES[other].replace("==", " ")
+    title = f"{gets.COUNT:,} GETs of 1 KiB in Python, one after the other over one connection, {protocol}; {package}"
     goal = Goal(f"velocity {protocol}", 3.0, f"{other} {protocol}")
     return Bench(
         f"client-{protocol}", title, "rps", "requests/s", ("velocity",), gets.compare(protocol, other), (goal,)
