@@ -19,6 +19,7 @@ _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = "/%:@!$'()*+,;=~-._?&"
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_USERINFO = re.compile(r"//[^/?#]*@")
 _LOOSE = re.compile("%(?![0-9A-Fa-f]{2})")
 _PARTS = frozenset(
     "scheme userinfo username password host port netloc path query raw_path fragment params".split()  # noqa: SIM905
@@ -306,16 +307,16 @@ def _parsed(text: str) -> tuple[str, str, str, int | None, str, str | None, str]
     if len(text) > _LONGEST:
         raise InvalidURL(f"a URL of {len(text)} characters is too long", f"{_LONGEST} are the most")
     if _CONTROL.search(text):
-        raise InvalidURL(f"the URL {text[:80]!r} has control characters")
+        raise InvalidURL(f"the URL {_shown(text)} has control characters")
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise InvalidURL(f"cannot use {text[:80]!r}: {error}") from None
+        raise InvalidURL(f"cannot use {_shown(text)}: {error}") from None
     scheme = parts.scheme.lower()
     user, at, authority = parts.netloc.rpartition("@")
     host, port = _host_and_port(authority, text) if authority else ("", None)
     if at and not host:
-        raise InvalidURL(f"cannot use {text[:80]!r}: there is no host")
+        raise InvalidURL(f"cannot use {_shown(text)}: there is no host")
     if port == _PORTS.get(scheme):
         port = None
     marked = "?" in text.partition("#")[0]
@@ -336,8 +337,13 @@ def _host_and_port(authority: str, text: str) -> tuple[str, int | None]:
     if not colon or (authority.startswith("[") and authority.endswith("]")):
         host, digits = authority, ""
     if digits and not (digits.isascii() and digits.isdigit() and int(digits) <= 65_535):
-        raise InvalidURL(f"cannot use {text[:80]!r}: {digits[:20]!r} is no port")
+        raise InvalidURL(f"cannot use {_shown(text)}: {digits[:20]!r} is no port")
     return _host(host, text), int(digits) if digits else None
+
+
+def _shown(text: str) -> str:
+    """A URL for messages: not all of a long one, and no password."""
+    return repr(_USERINFO.sub("//[secure]@", text)[:80])
 
 
 def _host(host: str, text: str) -> str:
@@ -348,10 +354,10 @@ def _host(host: str, text: str) -> str:
         if percent and ":" in address:  # RFC 6874
             return f"{parse_domain(address)}%{zone}"
         return parse_domain(host)
-    except BadValueError as error:
+    except BadValueError:
         if re.fullmatch(r"[A-Za-z0-9_.-]+", host):  # names with underscores are none, and are in use
             return host.lower()
-        raise InvalidURL(f"cannot use {text[:80]!r}: {error}") from None
+        raise InvalidURL(f"cannot use {_shown(text)}: {host[:60]!r} is no host") from None
 
 
 def _encoded(text: str, safe: str) -> str:
@@ -359,4 +365,4 @@ def _encoded(text: str, safe: str) -> str:
     try:
         return _LOOSE.sub("%25", quote(text, safe=safe, errors="surrogateescape"))
     except UnicodeEncodeError as error:
-        raise InvalidURL(f"cannot use {text[:80]!r}: {error.reason}") from None
+        raise InvalidURL(f"cannot use {_shown(text)}: {error.reason}") from None

@@ -53,6 +53,15 @@ def test_what_is_no_url(text: str) -> None:
     assert caught.value.code == "URL_INVALID"
 
 
+@pytest.mark.parametrize(
+    "text", ["https://u:secret@h:x/", "https://u:secret@/", "https://u:secret@h\n/", "//u:secret@a b/"]
+)
+def test_passwords_are_not_told(text: str) -> None:
+    with pytest.raises(InvalidURL) as caught:
+        URL(text)
+    assert "secret" not in str(caught.value).replace("[secure]", "")
+
+
 # RFC 3986 section 5.4, the normal and the abnormal examples that concern hierarchical schemes.
 JOINS = {
     "g": "http://a/b/c/g", "./g": "http://a/b/c/g", "g/": "http://a/b/c/g/", "/g": "http://a/g", "//g": "http://g/",
