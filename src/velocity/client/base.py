@@ -318,10 +318,7 @@ class BaseClient(Generic[T]):
 
     def _arrived(self, response: Response, request: Request, started: float) -> None:
         """What every answer goes through, be it a redirect or the last one."""
-        response._request = request
-        response._limits = self._decompression
-        response._default_encoding = self._default_encoding
-        response._started = started
+        response.prepare(request, self._decompression, self._default_encoding, started)
         for name, _ in response.fields:
             if name == "set-cookie":
                 self._has_cookies = True

@@ -6,7 +6,7 @@ import json as jsons
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from velocity.client.query import QueryParams, encode_pairs
+from velocity.client.query import encode_pairs, text_of
 
 if TYPE_CHECKING:
     from velocity.client.multipart import FileTypes
@@ -110,7 +110,7 @@ def encode(
     if data is not None and (data or json is None):
         if isinstance(data, (str, bytes)) or not isinstance(data, (Mapping, Sequence)):
             return _raw(data)
-        form = encode_pairs(QueryParams(_pairs(data)).multi_items() if isinstance(data, Mapping) else _texts(data))
+        form = encode_pairs((str(name), text_of(value)) for name, value in _pairs(data))
         return form.encode("ascii"), "application/x-www-form-urlencoded"
     if json is not None:
         text = jsons.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -139,10 +139,6 @@ def _pairs(data: RequestData | None) -> list[tuple[str, Any]]:
     return [
         (name, one) for name, value in data.items() for one in (value if isinstance(value, (list, tuple)) else (value,))
     ]
-
-
-def _texts(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
-    return QueryParams(pairs).multi_items()
 
 
 def _seekable(file: Any) -> bool:

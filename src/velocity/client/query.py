@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 from urllib.parse import parse_qsl, quote_plus
 
-__all__ = ["QueryParamTypes", "QueryParams", "encode_pairs"]
+__all__ = ["QueryParamTypes", "QueryParams", "encode_pairs", "text_of"]
 
 Primitive: TypeAlias = "str | int | float | bool | None"
 QueryParamTypes: TypeAlias = (
@@ -30,7 +30,7 @@ class QueryParams(Mapping[str, str]):
     def __init__(self, params: QueryParamTypes | None = None, /, **more: Primitive) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in (*_pairs(params), *more.items()):
-            self._values.setdefault(str(name), []).append(_text(value))
+            self._values.setdefault(str(name), []).append(text_of(value))
 
     def get_list(self, key: str) -> list[str]:
         """Every value of a name."""
@@ -42,11 +42,11 @@ class QueryParams(Mapping[str, str]):
 
     def set(self, key: str, value: Primitive = None) -> QueryParams:
         """With this value alone for a name."""
-        return self._with({**self._values, str(key): [_text(value)]})
+        return self._with({**self._values, str(key): [text_of(value)]})
 
     def add(self, key: str, value: Primitive = None) -> QueryParams:
         """With one more value for a name."""
-        return self._with({**self._values, str(key): [*self._values.get(str(key), ()), _text(value)]})
+        return self._with({**self._values, str(key): [*self._values.get(str(key), ()), text_of(value)]})
 
     def remove(self, key: str) -> QueryParams:
         """Without a name."""
@@ -119,7 +119,8 @@ def _pairs(params: Any) -> Iterable[tuple[str, Any]]:
     return list(params)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as it stands in a query or a form."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)

@@ -97,7 +97,7 @@ class Response:
     # Defaults of the class, so that making one sets no more than what came.
     _headers: Headers | None = None
     _content: bytes | None = None
-    _source: Any = None
+    _source: Any = None  # a Body or an AsyncBody
     _exchange: Exchange | None = None
     _extensions: dict[str, Any] | None = None
     _default_encoding: DefaultEncoding = None
@@ -170,8 +170,11 @@ class Response:
         made._exchange = made._source = exchange
         return made
 
-    def prepare(self, limits: Decompression, default_encoding: DefaultEncoding, started: float) -> None:
+    def prepare(
+        self, request: Request, limits: Decompression, default_encoding: DefaultEncoding, started: float
+    ) -> None:
         """What the client knows of it."""
+        self._request = request
         self._limits = limits
         self._default_encoding = default_encoding
         self._started = started

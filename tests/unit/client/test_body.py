@@ -42,6 +42,10 @@ def test_form() -> None:
     assert pairs == [("a", "1"), ("a", "2"), ("b", "x & y"), ("c", ""), ("d", "true")]
 
 
+def test_the_order_of_pairs_stays() -> None:
+    assert encode(data=[("a", 1), ("b", 2), ("a", 3)])[0] == b"a=1&b=2&a=3"
+
+
 def test_json() -> None:
     content, kind = encode(json={"a": [1, "ü"], "b": None})
     assert kind == "application/json"
