@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from suite import clients, edge, proxy, trust
+from suite import clients, edge, gets, proxy, trust
 from suite.clients import Numbers
 from suite.contestants import Raw
 from suite.material import LARGE, MEDIUM, SMALL
@@ -506,5 +506,24 @@ PROXY = (
     ),
 )  # fmt: skip
 
-SUITES = {"serve-and-fetch": SERVE_AND_FETCH, "http3": HTTP3, "trust": TRUST, "edge": EDGE, "proxy": PROXY}
+
+def _gets(protocol: str, other: str) -> Bench:
+    package = gets.PACKAGES[other].replace("==", " ")
+    title = f"{gets.COUNT:,} GETs of 1 KiB in Python, one after the other over one connection, {protocol}; {package}"
+    goal = Goal(f"velocity {protocol}", 3.0, f"{other} {protocol}")
+    return Bench(
+        f"client-{protocol}", title, "rps", "requests/s", ("velocity",), gets.compare(protocol, other), (goal,)
+    )
+
+
+CLIENT = (_gets("h3", "niquests"), _gets("h2", "httpx2"), _gets("h1", "httpx2"))
+
+SUITES = {
+    "serve-and-fetch": SERVE_AND_FETCH,
+    "http3": HTTP3,
+    "trust": TRUST,
+    "edge": EDGE,
+    "proxy": PROXY,
+    "client": CLIENT,
+}
 BENCHES = tuple(bench for suite in SUITES.values() for bench in suite)

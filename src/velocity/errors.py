@@ -7,15 +7,18 @@
      ├── PkiError         a key, certificate or authority is not usable    exit 1
      │    └── ChainError      a certificate chain did not pass
      └── ClientError      what a client asked for did not happen           exit 1
-          ├── ConnectError    no connection, or no handshake
-          └── RequestError    a connection, but no complete response
+          └── RequestError    no complete response came
+               └── TransportError  and that is due to the way there
+                    └── ConnectError   no connection, or no handshake
+
+What grows below `ClientError` is in `velocity.client.exceptions`.
 
 The native core raises the same classes: `from_core` is its only entrance.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "ApplicationError",
@@ -27,6 +30,7 @@ __all__ = [
     "PkiError",
     "RequestError",
     "StartError",
+    "TransportError",
     "VelocityError",
     "from_core",
 ]
@@ -104,12 +108,22 @@ class ClientError(VelocityError):
     """What a client asked for did not happen."""
 
 
-class ConnectError(ClientError):
-    """No connection, or no handshake."""
-
-
 class RequestError(ClientError):
-    """The connection stood, but no complete response came."""
+    """No complete response came.
+
+    Attributes:
+        request: what was asked, a `velocity.client.requests.Request`; None where that is not known.
+    """
+
+    request: Any = None
+
+
+class TransportError(RequestError):
+    """The way to the server or back broke, or was too slow."""
+
+
+class ConnectError(TransportError):
+    """No connection, or no handshake."""
 
 
 class InternalError(VelocityError):

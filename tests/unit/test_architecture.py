@@ -63,7 +63,7 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    heavy = {"typer", "pydantic", "cryptography", "rich", "velocity._core", "velocity.edge"}
+    heavy = {"typer", "pydantic", "cryptography", "rich", "velocity._core", "velocity.edge", "velocity.client"}
     assert not heavy & imported_by("import velocity")
 
 
@@ -78,7 +78,10 @@ def test_serving_leaves_other_verbs_for_later() -> None:
 
 
 def test_exported_names() -> None:
-    assert velocity.__all__ == ["EdgeApp", "EdgeRequest", "EdgeResponse", "__version__"]
+    from velocity import client
+
+    assert set(velocity.__all__) == {"EdgeApp", "EdgeRequest", "EdgeResponse", "__version__", *client.__all__}
+    assert set(client.__all__) <= set(dir(client))
     for name in velocity.__all__:
         assert name in dir(velocity)
         assert getattr(velocity, name)
@@ -95,6 +98,11 @@ def test_exported_names_of_applications() -> None:
 
 def test_applications_need_no_core() -> None:
     assert not {"velocity._core", "typer", "cryptography"} & imported_by("import velocity.edge, velocity.edge.testing")
+
+
+def test_the_client_leaves_the_heavy_for_later() -> None:
+    heavy = {"pydantic", "cryptography", "httpx", "httpx2", "publicsuffixlist", "backports.zstd", "brotli", "anyio"}
+    assert not heavy & imported_by("import velocity; velocity.Client; velocity.AsyncClient; velocity.HTTPXTransport")
 
 
 def test_versions() -> None:

@@ -26,7 +26,8 @@ def test_from_core(fault: str, kind: type[errors.VelocityError], exit_code: int)
 
 
 def test_one_tree() -> None:
-    assert issubclass(errors.ConnectError, errors.ClientError)
+    assert issubclass(errors.ConnectError, errors.TransportError)
+    assert issubclass(errors.TransportError, errors.RequestError)
     assert issubclass(errors.RequestError, errors.ClientError)
     assert issubclass(errors.ClientError, errors.VelocityError)
     assert issubclass(errors.ChainError, errors.PkiError)
@@ -51,6 +52,7 @@ def test_names_that_others_rely_on() -> None:
         "PkiError",
         "RequestError",
         "StartError",
+        "TransportError",
         "VelocityError",
         "from_core",
     }
