@@ -56,7 +56,7 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
         limits=Limits(max_sessions=options.max_sessions, max_datagram_size=options.max_datagram_size),
         sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=handler),)),),
         log=Log(access=options.access_log),
-        workers=options.workers,
+        workers=options.threads,
     )
 
 
