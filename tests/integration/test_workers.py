@@ -1,4 +1,4 @@
-"""Applications in processes of their own: whatever happens to one of them, nobody notices but those whom it had begun."""
+"""Applications in processes of their own: whatever happens to one of them, nobody notices but whom it had begun."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ def pid(port: int, protocol: Protocol = "http/1.1") -> int:
 def pids(server: Server, count: int = 2) -> set[int]:
     """All of them."""
     found: set[int] = set()
-    until(lambda: found.add(pid(server.port)) or len(found) >= count, f"{count} workers answer")
+
+    def one_more() -> bool:
+        found.add(pid(server.port))
+        return len(found) >= count
+
+    until(one_more, f"{count} workers answer")
     return found
 
 
@@ -275,7 +280,8 @@ def test_code_that_changes_under_load(tmp_path: Path) -> None:
             load.goes_on()
         write_version(tmp_path, "'a lapse")
         line = server.line_with("changes:app cannot be imported: SyntaxError", 20)
-        assert 'changes.py", line 4' in line
+        assert "changes.py" in line
+        assert "line 4" in line
         assert "velocity/" not in line, "lines of ours are no help"
         server.line_with("the code that is running stays")
         load.goes_on()

@@ -1,4 +1,4 @@
-"""A connection of each protocol, held for as long as a test lasts, that asks without a pause: whatever fails is kept."""
+"""A connection of each protocol, held for as long as a test, that asks without a pause: whatever fails is kept."""
 
 from __future__ import annotations
 

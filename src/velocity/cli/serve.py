@@ -169,7 +169,14 @@ def serve(
         _flag("--limit-concurrency", "Requests at once; more get 503.", _APPLICATION, "no limit", metavar="N"),
     ] = None,
     limit_max_requests: Annotated[
-        str | None, _flag("--limit-max-requests", "Requests after which to stop, or replace a worker.", _APPLICATION, "never", metavar="N")
+        str | None,
+        _flag(
+            "--limit-max-requests",
+            "Requests after which to stop, or replace a worker.",
+            _APPLICATION,
+            "never",
+            metavar="N",
+        ),
     ] = None,
     limit_max_requests_jitter: Annotated[
         str | None,

@@ -72,7 +72,7 @@ class Crew:
         self._stopping = False
 
     async def start(self) -> None:
-        """Start all of them, and wait until they are ready. Where files are watched, code that fails waits for a change.
+        """Start all of them, and wait until they are ready; where files are watched, for as many changes as that takes.
 
         Raises:
             ApplicationError: one is not, and will not be.

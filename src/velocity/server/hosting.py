@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_RESIZES = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+_RESIZES: dict[int, int] = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 """So many workers more or less."""
 
 
@@ -91,7 +91,7 @@ class _Hosting:
     ) -> None:
         self.awaited = SIGNALS if reloader is None else SIGNALS | {signal.SIGHUP}
         if any(application is None for _, application, _ in applications):
-            self.awaited = self.awaited | {signal.SIGHUP, *_RESIZES}
+            self.awaited = self.awaited | {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU}
         self._plan = plan
         self._applications = applications
         self._grace = grace

@@ -22,7 +22,7 @@ def configure(log_format: Format | None, verbosity: int) -> None:
         log_format: None means text on a terminal and JSON otherwise.
         verbosity: how many `-v` there were: 0 info, 1 debug, 2 trace, 3 trace including libraries.
     """
-    global _settings  # noqa: PLW0603 - there is one logger
+    global _settings
     _settings = (log_format, verbosity)
     terminal = sys.stderr.isatty()
     chosen = log_format or ("text" if terminal else "json")

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -403,7 +402,11 @@ impl Desk {
         let mut state = self.state();
         let Some(asked) = state.asked.get_mut(&id) else { return };
         asked.debt.incur(bytes);
-        if room(exchange, &mut Context::from_waker(Waker::noop())).is_pending() {
+        let has_room = match &exchange.socket {
+            Some(socket) => socket.received.has_room(),
+            None => exchange.body.has_room(),
+        };
+        if !has_room {
             asked.owing.notify_one();
             return;
         }
@@ -415,7 +418,11 @@ impl Desk {
     async fn pay_late(&self, id: u32, exchange: &Exchange, owing: &Notify) {
         loop {
             owing.notified().await;
-            std::future::poll_fn(|cx| room(exchange, cx)).await;
+            std::future::poll_fn(|cx| match &exchange.socket {
+                Some(socket) => socket.received.poll_room(cx),
+                None => exchange.body.poll_room(cx),
+            })
+            .await;
             self.pay(id);
         }
     }
@@ -448,12 +455,4 @@ impl Asked {
 async fn next<T: Item>(line: &Outbound<T>, credit: &Credit) -> Option<Result<T, Broken>> {
     std::future::poll_fn(|cx| credit.poll(cx)).await;
     std::future::poll_fn(|cx| line.poll(cx)).await
-}
-
-/// Whether there is room for more of what a client says.
-fn room(exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
-    match &exchange.socket {
-        Some(socket) => socket.received.poll_room(cx),
-        None => exchange.body.poll_room(cx),
-    }
 }

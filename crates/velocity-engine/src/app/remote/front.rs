@@ -118,7 +118,7 @@ impl Front {
         }
         if exchange.head.has_body {
             tokio::spawn(self.clone().upload(id, exchange, taken, credit));
-        } else if exchange.body.gone(|| self.later(id, Self::leave)) {
+        } else if exchange.body.gone(|| self.later(id, Self::abandon)) {
             self.leave(id);
         }
         Ok(())
@@ -372,6 +372,14 @@ impl Front {
     fn leave(self: &Arc<Self>, id: u32) {
         if self.finish(id).is_some() {
             self.link.put(Kind::Gone, id, |_| {});
+        }
+    }
+
+    /// The same, but for what was said in a WebSocket before.
+    fn abandon(self: &Arc<Self>, id: u32) {
+        let open = self.state().asked.get(&id).is_none_or(|asked| asked.open);
+        if !open {
+            self.leave(id);
         }
     }
 

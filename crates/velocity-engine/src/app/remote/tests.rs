@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 
 use super::back::Back;
 use super::*;
-use crate::app::channel::Received;
+use crate::app::channel::{Received, Room};
 use crate::app::{App, Applications, Start};
 use crate::filter::tests::with_call;
 use crate::http::{Body, Response};
@@ -84,20 +84,25 @@ fn says(text: &'static str) -> impl Fn(Arc<Exchange>) + Send + Sync + 'static {
     }
 }
 
-/// Answers with what it gets, when it has all of it.
+/// Answers with what it gets, while it does.
 fn echoes(exchange: Arc<Exchange>) {
-    let mut whole = Vec::new();
+    let flushed = || exchange.mailbox.flush();
+    exchange.start(Start::Stream(http::Response::new(())));
     loop {
         match exchange.body.take(&exchange.mailbox, || Box::new(|| {})) {
-            Received::Item(data, _) => whole.extend_from_slice(&data),
+            Received::Item(data, _) => {
+                exchange.push(data);
+                while exchange.answer.room(|| Box::new(|| {})) == Room::Full {
+                    flushed();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
             Received::End => break,
             Received::Gone => return,
             Received::Wait => std::thread::sleep(Duration::from_millis(1)),
         }
-        exchange.mailbox.flush();
+        flushed();
     }
-    exchange.start(Start::Stream(http::Response::new(())));
-    exchange.push(whole.into());
     exchange.finish(None);
 }
 
@@ -245,8 +250,14 @@ async fn an_application_hears_that_the_client_has_gone_or_waits_no_longer() {
     let (tell, told) = std::sync::mpsc::channel();
     let (_number, _back) = worker(&pool, move |exchange| {
         let (cancelled, tell) = (tell.clone(), tell.clone());
-        exchange.on_cancel(Box::new(move || drop(cancelled.send("cancelled"))));
-        exchange.body.gone(|| Box::new(move || drop(tell.send("gone"))));
+        exchange.on_cancel(Box::new(move || {
+            let _ = cancelled.send("cancelled");
+        }));
+        exchange.body.gone(|| {
+            Box::new(move || {
+                let _ = tell.send("gone");
+            })
+        });
     });
     let app = app(&pool, Some(100));
     let (status, _) = ask(&app, Method::GET, Body::Empty).await;
