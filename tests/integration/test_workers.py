@@ -187,7 +187,7 @@ def test_a_worker_that_hangs(tmp_path: Path) -> None:
             assert "programs/crew.py" in line
             assert "time.sleep(seconds)" in line
             assert blocked.receive().status == 502
-        assert "worker_hangs" in server.stderr
+        server.line_with("worker_hangs")
         pids(server)
 
 

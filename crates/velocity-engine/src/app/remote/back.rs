@@ -111,7 +111,10 @@ impl Back {
         let Business { open, requests, links } = &*self.business;
         open.load(Ordering::Acquire) == 0
             && requests.load(Ordering::Acquire) == 0
-            && lock(links).iter().filter_map(Weak::upgrade).all(|link| link.is_written())
+            && lock(links)
+                .iter()
+                .filter_map(Weak::upgrade)
+                .all(|link| link.is_written())
     }
 
     /// End everything.
@@ -139,7 +142,9 @@ async fn receive(
     business: Arc<Business>,
     open: Counted,
 ) {
-    let Ok(doorway) = UnixStream::from_std(doorway) else { return };
+    let Ok(doorway) = UnixStream::from_std(doorway) else {
+        return;
+    };
     while doorway.readable().await.is_ok() {
         match doorway.try_io(Interest::READABLE, || doorway::receive(&doorway)) {
             Ok(Some(descriptor)) => {

@@ -93,7 +93,9 @@ impl Front {
         let id = state.next;
         state.next = id.wrapping_add(1);
         self.introduce(&mut state, &exchange.head.peer);
-        let end = self.link.put(Kind::Request, id, |out| head::put_request(out, &exchange.head, websocket));
+        let end = self.link.put(Kind::Request, id, |out| {
+            head::put_request(out, &exchange.head, websocket)
+        });
         let asked = Asked {
             call,
             end,

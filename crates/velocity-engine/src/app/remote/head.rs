@@ -245,10 +245,19 @@ mod tests {
             };
             let find = |id| (id == peer.id).then(|| peer.clone());
             let (got, websocket) = request(reader(|out| put_request(out, &sent, true)), find).unwrap();
-            assert_eq!((&got.uri, got.version, &got.headers), (&sent.uri, version, &sent.headers));
-            assert_eq!((got.client, got.local, &*got.root_path), (sent.client, sent.local, "/api"));
+            assert_eq!(
+                (&got.uri, got.version, &got.headers),
+                (&sent.uri, version, &sent.headers)
+            );
+            assert_eq!(
+                (got.client, got.local, &*got.root_path),
+                (sent.client, sent.local, "/api")
+            );
             assert_eq!((got.method, websocket), (sent.method, true));
-            assert_eq!((got.has_body, got.hints, got.trailers, got.expires), (true, false, true, false));
+            assert_eq!(
+                (got.has_body, got.hints, got.trailers, got.expires),
+                (true, false, true, false)
+            );
         }
     }
 
