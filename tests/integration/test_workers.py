@@ -130,6 +130,13 @@ def test_a_request_that_kills_is_asked_twice_at_most(server: Server) -> None:
     assert pid(server.port)
 
 
+def test_who_has_started_others_is_as_dead(server: Server) -> None:
+    """They still hold its sockets."""
+    with Http1(server.port) as client:
+        client.socket.settimeout(5)
+        assert client.ask("/fork", "POST").status == 502
+
+
 def test_nobody_is_left_behind(server: Server) -> None:
     found = pids(server)
     server.process.kill()

@@ -27,6 +27,12 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "/exit":
             os._exit(3)
+        case "/fork":
+            if os.fork() == 0:
+                os.closerange(0, 3)
+                time.sleep(8)
+                os._exit(0)
+            os._exit(3)
         case "/stream":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": str(os.getpid()).encode(), "more_body": True})

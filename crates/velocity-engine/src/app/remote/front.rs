@@ -512,3 +512,22 @@ pub fn message(kind: Kind, mut reader: Reader) -> io::Result<Message> {
         _ => Message::Close(reader.u16()?, text(reader.0)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::super::tests::{app, ask, says, worker};
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_that_are_gone_are_forgotten() {
+        let pool = Pool::default();
+        let (number, _back) = worker(&pool, says("hello"));
+        let app = app(&pool, None);
+        for _ in 0..MANY_PEERS + 10 {
+            assert_eq!(ask(&app, Method::GET, Body::Empty).await.0, StatusCode::OK);
+        }
+        let known = FRONTS.with_borrow(|fronts| fronts[&number].state().peers.len());
+        assert!(known <= 10, "{known}");
+    }
+}

@@ -32,7 +32,7 @@ impl Application for Does {
 }
 
 /// A worker in this process.
-fn worker(pool: &Pool, act: impl Fn(Arc<Exchange>) + Send + Sync + 'static) -> (u64, Back) {
+pub fn worker(pool: &Pool, act: impl Fn(Arc<Exchange>) + Send + Sync + 'static) -> (u64, Back) {
     let (number, _) = pool.prepare().unwrap();
     let entrance = {
         let aside = pool.0.aside();
@@ -44,7 +44,7 @@ fn worker(pool: &Pool, act: impl Fn(Arc<Exchange>) + Send + Sync + 'static) -> (
     (number, back)
 }
 
-fn app(pool: &Pool, timeout_ms: Option<u64>) -> App {
+pub fn app(pool: &Pool, timeout_ms: Option<u64>) -> App {
     let known: Arc<dyn Application> = Arc::new(pool.clone());
     let plan = plan::Python {
         app: "main:app".into(),
@@ -64,7 +64,7 @@ async fn turns() {
     }
 }
 
-async fn ask(app: &App, method: Method, body: Body) -> (StatusCode, Result<Bytes, std::io::Error>) {
+pub async fn ask(app: &App, method: Method, body: Body) -> (StatusCode, Result<Bytes, std::io::Error>) {
     let mut parts = http::Request::builder().uri("/a?b").body(()).unwrap().into_parts().0;
     parts.method = method;
     let answered = async {
@@ -78,7 +78,7 @@ async fn ask(app: &App, method: Method, body: Body) -> (StatusCode, Result<Bytes
     }
 }
 
-fn says(text: &'static str) -> impl Fn(Arc<Exchange>) + Send + Sync + 'static {
+pub fn says(text: &'static str) -> impl Fn(Arc<Exchange>) + Send + Sync + 'static {
     move |exchange| {
         exchange.start(Start::Whole(Response::new(Body::from(text))));
     }
@@ -190,9 +190,12 @@ async fn what_a_dead_worker_had() {
             worker(&pool, says("another one"))
         });
         assert_eq!(found, status, "{method}");
-        let counters: std::collections::HashMap<_, _> = pool.counters().into_iter().collect();
-        assert_eq!((counters["workers_alive"], counters["workers_lost"]), (1, 1));
-        assert_eq!(counters["worker_retries"], u64::from(status == StatusCode::OK));
+        let known: Arc<dyn Application> = Arc::new(pool.clone());
+        let applications = Applications::new([("main:app".to_owned(), known)].into());
+        let counters: std::collections::HashMap<_, _> = applications.counters().collect();
+        assert_eq!(counters["workers_alive:main:app"], 1);
+        assert_eq!(counters["workers_lost:main:app"], 1);
+        assert_eq!(counters["worker_retries:main:app"], u64::from(status == StatusCode::OK));
     }
 }
 
