@@ -207,7 +207,7 @@ class Crew:
             self._members.remove(member)
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(_reported(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -385,6 +385,15 @@ def _reason(code: int) -> str:
         name = f"signal {-code}"
     hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
     return f"was killed by {name}{hint}"
+
+
+async def _reported(work: Coroutine[Any, Any, Any]) -> None:
+    """Nobody waits for it: whatever goes wrong is said here."""
+    try:
+        await work
+    except Exception as error:
+        what = f"internal error: {type(error).__name__}: {error}"
+        logs.log("error", "worker_failed", what, hint="please report it")
 
 
 def _report(error: ApplicationError, event: str) -> None:

@@ -90,6 +90,11 @@ def main() -> int:
         lines = error.lines if isinstance(error, ApplicationError) else ()
         worker.tell("failed", code=error.code, message=error.message, hint=error.hint, lines=lines)
         return 1
+    except Exception as error:  # a traceback would be of no use to whoever reads it
+        what = f"internal error: {type(error).__name__}: {error}"
+        logs.log("error", "worker_failed", what, worker=os.getpid())
+        worker.tell("failed", code="INTERNAL", message=what, hint="please report it", lines=())
+        return 1
     finally:
         logs.flush()
 
@@ -155,7 +160,8 @@ class _Worker:
 
     def _listen(self, orders: asyncio.Queue[bytes]) -> None:
         """Hear the server's orders. Without it there is nothing to live for."""
-        with self._control.makefile("rb") as lines:
+        # A server that was killed with something unread leaves a reset behind; a loop that is closed hears nothing more.
+        with contextlib.suppress(OSError, RuntimeError), self._control.makefile("rb") as lines:
             for line in lines:
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(orders.put_nowait, line.strip())
