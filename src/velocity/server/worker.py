@@ -160,7 +160,7 @@ class _Worker:
 
     def _listen(self, orders: asyncio.Queue[bytes]) -> None:
         """Hear the server's orders. Without it there is nothing to live for."""
-        # A server that was killed with something unread leaves a reset behind; a loop that is closed hears nothing more.
+        # A server that was killed with something unread leaves a reset; a loop that is closed hears nothing more.
         with contextlib.suppress(OSError, RuntimeError), self._control.makefile("rb") as lines:
             for line in lines:
                 if self._loop is not None:

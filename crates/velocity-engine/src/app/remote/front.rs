@@ -27,7 +27,7 @@ use crate::service::plain;
 use crate::session::Peer;
 
 /// Connections that a worker has heard of, before those that are gone are looked for.
-const MANY_PEERS: usize = 1024;
+const MANY_PEERS: usize = 256;
 
 thread_local! {
     /// Those of this thread, by the number of the worker.
