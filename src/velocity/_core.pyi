@@ -5,7 +5,7 @@ module. Every call that may wait releases the GIL. Failures raise the tree of `v
 """
 
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 from velocity.errors import VelocityError
@@ -152,10 +152,75 @@ class Application:
         """Requests that were begun and not finished."""
 
 @final
+class Workers:
+    """The processes of one application, as an `Engine` knows them. Whoever has this starts and watches them.
+
+    `prepare`, start a process, `started`, and once it says that it is ready `admit`; `retire` and, when the process is
+    gone, `dismiss`.
+    """
+
+    def __new__(cls) -> Workers:
+        """No worker yet: requests wait for one."""
+
+    def prepare(self) -> tuple[int, int]:
+        """Make room for a worker.
+
+        Returns:
+            Its number, and the descriptor that its process has to have for its standard input.
+
+        Raises:
+            OSError: there are no descriptors left.
+        """
+
+    def started(self, number: int) -> None:
+        """Its process is there: the descriptor is closed here."""
+
+    def admit(self, number: int) -> None:
+        """It gets requests."""
+
+    def retire(self, number: int) -> None:
+        """It gets no more requests, and ends the connection when it has answered those that it has."""
+
+    def dismiss(self, number: int, *, lost: bool) -> None:
+        """Its process is gone. Requests that it had not begun go to others.
+
+        Args:
+            lost: whether it should not be.
+        """
+
+@final
+class Worker:
+    """This process as a worker, which a `Workers` of another process knows."""
+
+    def __new__(cls) -> Worker:
+        """Take standard input, which is the socket of `Workers.prepare`, for oneself.
+
+        Raises:
+            OSError: there is none.
+        """
+
+    def serve(self, application: Application) -> None:
+        """Ask an application what comes.
+
+        Raises:
+            OSError: standard input is no socket.
+        """
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to be answered, and nothing more will come."""
+
+    def close(self) -> None:
+        """End everything."""
+
+def die_with_parent() -> None:
+    """Have this process killed when the one that started it ends, however it does."""
+
+@final
 class Engine:
     """A running server: listeners, workers and the current snapshot of a Plan."""
 
-    def __new__(cls, plan: str, applications: dict[str, Application] | None = None) -> Engine:
+    def __new__(cls, plan: str, applications: Mapping[str, Application | Workers] | None = None) -> Engine:
         """Check the Plan, load its certificate, bind its listeners and start serving.
 
         Args:
@@ -190,7 +255,8 @@ class Engine:
         `profiles:balanced` (of `velocity/1`), `downgrades:client_profile`; `rate_limited_total`, and
         `waf_hits:GROUP` for the groups `sqli`, `xss`, `traversal`, `command`, `scanner` and `custom`. Of proxies with a
         cache, by the name of the route, `cache_hits:ROUTE`, `cache_misses:`, `cache_stale:`, `cache_revalidated:` and
-        `cache_bypassed:`; and `cache_memory_bytes`.
+        `cache_bypassed:`; and `cache_memory_bytes`. Of applications in processes of their own `workers_alive:NAME`,
+        `workers_lost:NAME` and `worker_retries:NAME`.
         """
 
 @final

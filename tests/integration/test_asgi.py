@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import http3
-from support.application import facts, serving, told
+from support.application import PLACES, facts, serving, told
 from support.clients import PROTOCOLS, Protocol, ask
 from support.front import send
 from support.http1 import Http1
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("asgi")) as running:
+@pytest.fixture(scope="module", params=PLACES)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("asgi"), "raw:app", *PLACES[request.param]) as running:
         yield running
         running.terminate()
         assert running.wait() == 0

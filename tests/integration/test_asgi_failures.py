@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from support import http3
-from support.application import PROGRAMS, serving, told
+from support.application import PLACES, PROGRAMS, serving, told
 from support.clients import PROTOCOLS, Protocol, ask
 from support.front import http as client_of
 from support.front import quic
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("asgi")) as running:
+@pytest.fixture(scope="module", params=PLACES)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("asgi"), "raw:app", *PLACES[request.param]) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from support import websocket
-from support.application import serving, told
+from support.application import PLACES, serving, told
 from support.clients import ask
 from support.http1 import Http1
 from support.http2 import Http2
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from support.server import Server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("asgi")) as running:
+@pytest.fixture(scope="module", params=PLACES)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("asgi"), "raw:app", *PLACES[request.param]) as running:
         yield running
 
 

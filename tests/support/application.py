@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).parent / "programs"
 
+PLACES = {"here": (), "worker": ("--reload",)}
+"""Flags with which an application runs in the server's process, and in one of its own."""
+
 
 def serving(
     folder: Path, target: str = "raw:app", *flags: str | Path, env: Mapping[str, str] | None = None, files: bool = False

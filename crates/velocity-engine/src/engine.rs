@@ -91,6 +91,7 @@ impl Engine {
     pub fn counters(&self) -> Vec<(String, u64)> {
         let mut all = self.metrics.snapshot();
         all.extend(self.snapshot.load().upstreams.counters());
+        all.extend(self.applications.counters());
         all
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyBaseException;
@@ -12,7 +13,24 @@ use velocity_tls::chain::Level;
 use velocity_tls::material;
 
 use crate::asgi::Application;
+use crate::asgi::workers::Workers;
 use crate::error::CoreError;
+
+/// An application in this process, or in others.
+#[derive(FromPyObject)]
+pub enum Hosted {
+    Here(Py<Application>),
+    Elsewhere(Py<Workers>),
+}
+
+impl Hosted {
+    fn entrance(&self) -> Arc<dyn velocity_engine::Application> {
+        match self {
+            Hosted::Here(application) => application.get().entrance(),
+            Hosted::Elsewhere(workers) => Arc::new(workers.get().0.clone()),
+        }
+    }
+}
 
 #[pyclass(module = "velocity._core", frozen)]
 pub struct Engine(velocity_engine::Engine);
@@ -21,9 +39,9 @@ pub struct Engine(velocity_engine::Engine);
 impl Engine {
     #[new]
     #[pyo3(signature = (plan, applications=None))]
-    fn new(py: Python<'_>, plan: &str, applications: Option<HashMap<String, Py<Application>>>) -> PyResult<Self> {
+    fn new(py: Python<'_>, plan: &str, applications: Option<HashMap<String, Hosted>>) -> PyResult<Self> {
         let applications = applications.unwrap_or_default().into_iter();
-        let known = applications.map(|(name, application)| (name, application.get().entrance()));
+        let known = applications.map(|(name, application)| (name, application.entrance()));
         let applications = Applications::new(known.collect());
         let engine = py.detach(|| velocity_engine::Engine::start(Plan::from_json(plan)?, applications));
         Ok(Self(engine.map_err(CoreError)?))

@@ -21,7 +21,8 @@ def serve(application: Any, **options: Any) -> int:
 
     Raises:
         ApplicationError: it does not start.
-        ConfigError: an option that cannot be.
+        ConfigError: an option that cannot be; `workers` above 1 and `reload` among them, for workers import the
+            application by its name.
         StartError: the server could not start.
     """
     # Imports point the other way: a server has applications.

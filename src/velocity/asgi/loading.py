@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import sys
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from velocity.errors import ApplicationError, ConfigError
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterable
+    from types import FrameType, TracebackType
 
     from velocity.config.program import Program
 
-__all__ = ["describe", "load", "own_lines"]
+__all__ = ["describe", "load", "own_lines", "own_stack"]
 
 _OURS = str(Path(__file__).resolve().parents[1])
+_LOOP = str(Path(asyncio.__file__).parent)
 _MAX_FRAMES = 20
 
 
@@ -106,17 +109,28 @@ def own_lines(error: BaseException) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _frames(error: BaseException, trace: TracebackType | None) -> list[str]:
-    frames = [
+def own_stack(frame: FrameType) -> tuple[str, ...]:
+    """Where a thread is, without what is ours and without the event loop: the last call last."""
+    frames = traceback.extract_stack(frame)
+    return tuple(_told(one for one in frames if not one.filename.startswith((_LOOP, "<frozen"))))
+
+
+def _told(frames: Iterable[traceback.FrameSummary]) -> list[str]:
+    own = [
         frame
-        for frame in traceback.extract_tb(trace)
+        for frame in frames
         if not frame.filename.startswith((_OURS, "<frozen importlib")) and "importlib" not in frame.filename
     ]
     lines: list[str] = []
-    for frame in frames[-_MAX_FRAMES:]:
+    for frame in own[-_MAX_FRAMES:]:
         lines.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
         if frame.line:
             lines.append(f"    {frame.line}")
+    return lines
+
+
+def _frames(error: BaseException, trace: TracebackType | None) -> list[str]:
+    lines = _told(traceback.extract_tb(trace))
     if isinstance(error, SyntaxError) and error.filename:
         lines.append(f'  File "{error.filename}", line {error.lineno}')
         if error.text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -118,7 +117,10 @@ def serve(
             metavar="NETWORK",
         ),
     ] = None,
-    workers: Annotated[str | None, _flag("--workers", "Threads.", _SERVER, "one for each CPU", metavar="N")] = None,
+    workers: Annotated[
+        str | None,
+        _flag("--workers", "Threads; with an application, processes for it.", _SERVER, "one for each CPU", metavar="N"),
+    ] = None,
     grace_period: Annotated[
         float | None,
         _flag("--grace-period", "For requests in flight after SIGTERM.", _SERVER, "no limit", min=0, metavar="SECONDS"),
@@ -176,9 +178,30 @@ def serve(
         _flag("--limit-concurrency", "Requests at once; more get 503.", _APPLICATION, "no limit", metavar="N"),
     ] = None,
     limit_max_requests: Annotated[
-        str | None, _flag("--limit-max-requests", "Requests after which to stop.", _APPLICATION, "never", metavar="N")
+        str | None,
+        _flag(
+            "--limit-max-requests",
+            "Requests after which to stop, or replace a worker.",
+            _APPLICATION,
+            "never",
+            metavar="N",
+        ),
     ] = None,
-    reload: Annotated[bool | None, _flag("--reload", "Start anew when its code changes.", _APPLICATION)] = None,
+    limit_max_requests_jitter: Annotated[
+        str | None,
+        _flag("--limit-max-requests-jitter", "Up to so many more, by chance.", _APPLICATION, "0", metavar="N"),
+    ] = None,
+    timeout_worker_healthcheck: Annotated[
+        str | None,
+        _flag(
+            "--timeout-worker-healthcheck",
+            "For a worker whose event loop is blocked.",
+            _APPLICATION,
+            "30",
+            metavar="SECONDS",
+        ),
+    ] = None,
+    reload: Annotated[bool | None, _flag("--reload", "Take its code anew when it changes.", _APPLICATION)] = None,
     timeout_graceful_shutdown: Annotated[
         float | None,
         _flag("--timeout-graceful-shutdown", "The same as --grace-period.", _APPLICATION, min=0, metavar="SECONDS"),
@@ -260,6 +283,8 @@ def serve(
         "env_file": env_file,
         "limit_concurrency": limit_concurrency,
         "limit_max_requests": limit_max_requests,
+        "limit_max_requests_jitter": limit_max_requests_jitter,
+        "timeout_worker_healthcheck": timeout_worker_healthcheck,
         "reload": reload,
     }
     given["listen"] = _listen(listen, host, port)
@@ -279,16 +304,6 @@ def serve(
         raise ConfigError("PROXY_MISSING", "there is no proxy to tune", "name the server behind with --proxy URL")
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
     runtime = launch.Runtime.check(log_format, verbose, grace_period)
-    if reload and options.program is not None:
-        from pathlib import Path
-
-        from velocity.server import development
-        from velocity.telemetry import logs
-
-        logs.configure(runtime.log_format, runtime.verbosity)
-        os.environ.pop("VELOCITY_RELOAD", None)
-        arguments = [word for word in context.obj if word != "--reload"]
-        return development.run(arguments, (Path(options.program.app_dir),))
     prepared = launch.prepare(options, runtime)
     if not prepared.programs:  # what an application is made of, nobody knows
         warm.remember(context.obj, prepared)

@@ -150,7 +150,7 @@ class RedirectRoute(RouteBase):
 
 
 class PythonRoute(RouteBase):
-    """An application of this process."""
+    """An application in Python."""
 
     kind: Literal["python"]
     app: Annotated[str, AfterValidator(_target)]
@@ -163,6 +163,8 @@ class PythonRoute(RouteBase):
     """`true` for the path of the route, or what of a path says which application it is for."""
     lifespan: Lifespan = "auto"
     interface: Interface = "auto"
+    workers: Count | None = None
+    """Processes of its own; the server's process when None."""
     limit_concurrency: Count | None = None
     timeout: Duration | None = None
     """For the head of an answer."""

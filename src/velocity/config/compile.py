@@ -58,7 +58,7 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
         sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=handler),)),),
         proxy_protocol=ProxyProtocol(trusted=options.proxy_protocol) if options.proxy_protocol else None,
         log=Log(access=options.access_log),
-        workers=options.workers,
+        workers=options.threads,
     )
 
 

@@ -105,6 +105,8 @@ OF_APPLICATIONS = (
     "env_file",
     "limit_concurrency",
     "limit_max_requests",
+    "limit_max_requests_jitter",
+    "timeout_worker_healthcheck",
     "reload",
 )
 """Options that say something of an application only."""
@@ -152,6 +154,8 @@ class ServeOptions(BaseModel):
     env_file: _File | None = None
     limit_concurrency: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     limit_max_requests: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    limit_max_requests_jitter: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    timeout_worker_healthcheck: Annotated[float, Field(ge=1, le=86400)] = 30.0
     reload: bool = False
 
     @property
@@ -172,7 +176,22 @@ class ServeOptions(BaseModel):
             interface=self.interface,
             env_file=None if self.env_file is None else str(self.env_file.absolute()),
             max_requests=self.limit_max_requests,
+            max_requests_jitter=self.limit_max_requests_jitter,
+            workers=self._processes,
+            healthcheck=self.timeout_worker_healthcheck,
+            watched=(str(self.app_dir.absolute()),) if self.reload else (),
         )
+
+    @property
+    def _processes(self) -> int | None:
+        """Processes for the application: one is the server's own, unless it has to be replaced."""
+        count = self.workers or 1
+        return count if count > 1 or self.reload else None
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of the engine; None is one for each CPU. Beside an application `workers` are something else."""
+        return None if self.app is not None and self._processes is not None else self.workers
 
     @classmethod
     def check(cls, values: dict[str, Any]) -> ServeOptions:

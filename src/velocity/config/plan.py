@@ -365,7 +365,7 @@ class Proxy(_Part):
 
 
 class Python(_Part):
-    """Handler: an application of the server's process."""
+    """Handler: an application in Python."""
 
     kind: Literal["python"] = "python"
     app: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Literal, NamedTuple
 
 from velocity.errors import ConfigError
@@ -25,12 +26,26 @@ class Program(NamedTuple):
     interface: Interface = "auto"
     env_file: str | None = None
     max_requests: int | None = None
-    """After so many the server stops; None is never."""
+    """After so many the server stops, or the worker is replaced; None is never."""
+    max_requests_jitter: int = 0
+    """Up to so many more, by chance, so that not all workers are replaced at once."""
+    workers: int | None = None
+    """Processes of its own; None is the server's process."""
+    healthcheck: float = 30.0
+    """Seconds that the event loop of a worker may be blocked before it is killed."""
+    watched: tuple[str, ...] = ()
+    """Folders: when Python files there change, the workers are replaced."""
 
     @property
     def name(self) -> str:
         """What the Plan calls it."""
         return f"{self.target}()" if self.factory else self.target
+
+    def most_requests(self) -> int | None:
+        """`max_requests`, with as much jitter as chance has it."""
+        if self.max_requests is None:
+            return None
+        return self.max_requests + random.randint(0, self.max_requests_jitter)  # noqa: S311 - nothing is secret here
 
 
 def parse_target(text: str) -> str:

@@ -527,6 +527,7 @@ def program_of(route: actions.PythonRoute, folder: Path) -> Program:
         app_dir=str((folder / (route.app_dir or ".")).absolute()),
         lifespan=route.lifespan,
         interface=route.interface,
+        workers=route.workers,
     )
 
 

@@ -17,16 +17,21 @@ from velocity.asgi.bridge import Bridge
 from velocity.asgi.interface import adapt
 from velocity.asgi.lifespan import Lifespan
 from velocity.asgi.loading import load
+from velocity.asgi.loops import loop_factory
 from velocity.server.stopping import SIGNALS, TURN, Draining, aborted
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from velocity.config.program import Program
+    from velocity.server.crew import Crew
     from velocity.server.reload import Reloader
 
 __all__ = ["serve"]
+
+_RESIZES: dict[int, int] = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+"""So many workers more or less."""
 
 
 def serve(
@@ -58,28 +63,21 @@ def serve(
     applications = []
     for program in programs:
         found = (loaded or {}).get(program.name)
+        if program.workers is not None and found is None:
+            applications.append((program, None, False))
+            continue
         application, has_lifespan = adapt(found or load(program), program.interface, program.target)
         applications.append((program, application, has_lifespan))
     hosting = _Hosting(plan, applications, grace, on_start, reloader)
     # Before the runner, which would install a handler of its own.
     handlers = {number: signal.signal(number, hosting.signalled) for number in hosting.awaited}
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(hosting.run())
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         logs.flush()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Loops of uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 class _Hosting:
@@ -92,6 +90,8 @@ class _Hosting:
         reloader: Reloader | None,
     ) -> None:
         self.awaited = SIGNALS if reloader is None else SIGNALS | {signal.SIGHUP}
+        if any(application is None for _, application, _ in applications):
+            self.awaited = self.awaited | {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU}
         self._plan = plan
         self._applications = applications
         self._grace = grace
@@ -101,11 +101,15 @@ class _Hosting:
         self._stop: asyncio.Event | None = None
         self._stopping = False
         self._engine: _core.Engine | None = None
+        self._crews: list[Crew] = []
 
     def signalled(self, number: int, _frame: object) -> None:
         if number == signal.SIGHUP:
-            if self._loop is not None and self._reloader is not None:
-                self._loop.call_soon_threadsafe(self._loop.run_in_executor, None, self._reloader.hangup)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._hangup)
+        elif number in _RESIZES:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._resize, _RESIZES[number])
         elif not self._stopping:
             self._stopping = True
             if self._loop is None or self._stop is None:
@@ -113,6 +117,18 @@ class _Hosting:
             self._loop.call_soon_threadsafe(self._stop.set)
         else:
             self._abort(number)
+
+    def _hangup(self) -> None:
+        """Everything anew: what configuration files say, and the code of workers."""
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        if self._reloader is not None:
+            self._loop.run_in_executor(None, self._reloader.hangup)
+        for crew in self._crews:
+            crew.renew()
+
+    def _resize(self, change: int) -> None:
+        for crew in self._crews:
+            crew.resize(change)
 
     def _abort(self, number: int) -> None:
         """At once means at once: an application that blocks, or never returns, is not waited for."""
@@ -129,8 +145,19 @@ class _Hosting:
             return 0
         lifespans: list[Lifespan] = []
         bridges: dict[str, Bridge] = {}
+        hosted: dict[str, _core.Application | _core.Workers] = {}
+        grace: float | None = 0
         try:
             for program, application, has_lifespan in self._applications:
+                if application is None:
+                    from velocity.server.crew import Crew
+
+                    crew = Crew(program, self._grace)
+                    self._crews.append(crew)
+                    if not await self._unless_stopped(crew.start()):
+                        return 0
+                    hosted[program.name] = crew.core
+                    continue
                 lifespan = Lifespan(application, program.lifespan if has_lifespan else "off", program.target)
                 lifespans.append(lifespan)
                 await lifespan.startup()
@@ -138,12 +165,14 @@ class _Hosting:
                     application,
                     program.target,
                     state=lifespan.state if lifespan.supported else None,
-                    max_requests=program.max_requests,
+                    max_requests=program.most_requests(),
                     enough=self._enough,
                 )
-            self._serve(bridges)
+                hosted[program.name] = bridges[program.name].core
+            self._serve(hosted)
             await self._stop.wait()
-            await self._drain(bridges)
+            if await self._drain(bridges):
+                grace = self._grace
         finally:
             if self._reloader is not None:
                 self._reloader.stop()
@@ -151,14 +180,30 @@ class _Hosting:
                 self._engine.abort()
             for bridge in bridges.values():
                 bridge.close()
+            for crew in self._crews:
+                await crew.stop(grace)
             for lifespan in reversed(lifespans):
                 await lifespan.shutdown()
         return 0
 
-    def _serve(self, bridges: dict[str, Bridge]) -> None:
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Wait for something, unless a signal comes first; False then."""
+        assert self._stop is not None  # noqa: S101 - for the type checker
+        working, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return False
+
+    def _serve(self, hosted: dict[str, _core.Application | _core.Workers]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, self.awaited)
         try:
-            self._engine = _core.Engine(self._plan, {name: bridge.core for name, bridge in bridges.items()})
+            self._engine = _core.Engine(self._plan, hosted)
             if self._reloader is not None:
                 self._reloader.start(self._engine)
         finally:
@@ -169,7 +214,8 @@ class _Hosting:
         logs.log("info", "max_requests", "the application has answered as many requests as it should: stopping")
         signal.raise_signal(signal.SIGTERM)
 
-    async def _drain(self, bridges: dict[str, Bridge]) -> None:
+    async def _drain(self, bridges: dict[str, Bridge]) -> bool:
+        """Finish what is in flight; False where the time for that was over."""
         assert self._engine is not None  # noqa: S101 - for the type checker
         engine = self._engine
         if self._reloader is not None:
@@ -179,9 +225,10 @@ class _Hosting:
             if draining.is_over():
                 engine.abort()
                 await self._cancel_rest()
-                return
+                return False
             await asyncio.sleep(TURN)
         draining.finish()
+        return True
 
     async def _cancel_rest(self) -> None:
         """Tasks of requests that nobody waits for any more."""

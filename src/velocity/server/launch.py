@@ -176,6 +176,12 @@ def serve_application(application: Any, options: dict[str, Any]) -> int:
     prepared = prepare(ServeOptions.check({**values, "app": "__main__:app"}), runtime)
     logs.configure(runtime.log_format, runtime.verbosity)
     program = prepared.programs[0]
+    if program.workers is not None:
+        raise ConfigError(
+            "WORKERS_INVALID",
+            "workers import the application, and this one is there already",
+            "run velocity serve MODULE:ATTRIBUTE, with --workers or --reload",
+        )
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from velocity import _core
 
-__all__ = ["configure", "flush", "log"]
+__all__ = ["configure", "flush", "log", "settings"]
 
 Format = Literal["json", "text"]
+
+_settings: tuple[Format | None, int] = (None, 0)
 
 
 def configure(log_format: Format | None, verbosity: int) -> None:
@@ -20,9 +22,16 @@ def configure(log_format: Format | None, verbosity: int) -> None:
         log_format: None means text on a terminal and JSON otherwise.
         verbosity: how many `-v` there were: 0 info, 1 debug, 2 trace, 3 trace including libraries.
     """
+    global _settings
+    _settings = (log_format, verbosity)
     terminal = sys.stderr.isatty()
     chosen = log_format or ("text" if terminal else "json")
     _core.configure_logging(chosen, 1 + verbosity, terminal and "NO_COLOR" not in os.environ)
+
+
+def settings() -> tuple[Format | None, int]:
+    """What `configure` was called with, for processes that are to log in the same way."""
+    return _settings
 
 
 def log(level: Literal["error", "warn", "info", "debug", "trace"], event: str, message: str, **fields: Any) -> None:

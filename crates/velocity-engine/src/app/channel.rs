@@ -116,6 +116,11 @@ impl<T: Item> Inbound<T> {
         Poll::Pending
     }
 
+    /// The same without waiting.
+    pub fn has_room(&self) -> bool {
+        !lock(&self.0).is_full()
+    }
+
     /// `last` is whether nothing comes after it.
     pub fn push(&self, item: T, last: bool) {
         let mut line = lock(&self.0);

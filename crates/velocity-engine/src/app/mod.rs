@@ -1,4 +1,4 @@
-//! Applications: programs that answer requests within this process, in threads of their own.
+//! Applications: programs that answer requests within this process, in threads of their own, or in others ([`remote`]).
 //!
 //! The engine knows nothing of what they are written in. It hands each request over as an [`Exchange`], through which
 //! the application reads the body and answers, at its own pace; neither ever waits for the other's thread.
@@ -9,6 +9,7 @@ mod answer;
 pub mod channel;
 mod exchange;
 pub mod mailbox;
+pub mod remote;
 pub mod websocket;
 
 use std::collections::HashMap;
@@ -38,6 +39,11 @@ pub trait Application: Send + Sync {
 
     /// The engine's thread has nothing more to do for now: whatever was begun should be looked at.
     fn flush(&self);
+
+    /// Name and value of what it counts.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 /// The applications of a process, by name.
@@ -73,6 +79,14 @@ impl Applications {
     /// See [`Application::flush`].
     pub fn flush(&self) {
         self.known.values().for_each(|application| application.flush());
+    }
+
+    /// Name and value of the counters of every one.
+    pub fn counters(&self) -> impl Iterator<Item = (String, u64)> {
+        self.known.iter().flat_map(|(application, known)| {
+            let counters = known.counters().into_iter();
+            counters.map(move |(name, value)| (format!("{name}:{application}"), value))
+        })
     }
 
     /// WebSockets are to end.

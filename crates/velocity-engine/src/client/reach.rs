@@ -125,6 +125,8 @@ impl Reach {
             revocation: settings.revocation.clone(),
             certificate: settings.certificate.clone(),
             timeout: Duration::MAX,
+            preamble: Vec::new(),
+            patience: Options::PATIENCE,
             proxy: settings.proxy.clone(),
         }
     }

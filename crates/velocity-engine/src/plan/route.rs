@@ -142,7 +142,7 @@ pub struct Redirect {
     pub status: u16,
 }
 
-/// An application of this process.
+/// An application in Python, in this process or in others.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Python {

@@ -12,6 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use velocity_engine::app::channel::{Received, Room};
+use velocity_engine::app::remote::back::FilePath;
 use velocity_engine::app::{Exchange, Start};
 use velocity_engine::http::Body;
 
@@ -274,11 +275,14 @@ impl HttpExchange {
                 path.display()
             )));
         }
+        let mut head = head;
         if self.exchange.head.method == Method::HEAD {
-            let mut head = head;
             head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             state.declared = Some(length);
             return self.whole(state, head, Body::Empty);
+        }
+        if let Ok(path) = std::path::absolute(path) {
+            head.extensions_mut().insert(FilePath(path.into()));
         }
         self.whole(state, head, Body::file(Arc::new(file), 0, length))
     }

@@ -9,6 +9,7 @@ mod message;
 mod queue;
 mod scope;
 mod websocket;
+pub mod workers;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
