@@ -72,7 +72,7 @@ def test_variables_of_a_file(tmp_path: Path, place: str) -> None:
         "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
         "    await send({'type': 'http.response.body', 'body': GREETING.encode()})\n"
     )
-    flags = ("--app-dir", tmp_path, "--env-file", "settings", *PLACES[place])
+    flags: tuple[str | Path, ...] = ("--app-dir", tmp_path, "--env-file", "settings", *PLACES[place])
     with serving(tmp_path, "reads:app", *flags) as server:
         assert bytes(ask("h2", server.port, "/").body).decode() == "good day" + os.environ["HOME"]
 

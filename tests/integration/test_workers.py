@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -97,6 +98,17 @@ def test_killed_under_load(server: Server) -> None:
             load.goes_on()
     line = server.line_with("worker_lost")
     assert "SIGKILL" in line
+
+
+@every_protocol
+def test_nobody_writes_what_is_known_of_a_connection(tmp_path: Path, protocol: Protocol) -> None:
+    forged = ("x-forwarded-for", "x-real-ip", "forwarded", "x-forwarded-proto", "x-forwarded-prefix", "x-root-path")
+    with serving(tmp_path, "raw:app", "--workers", "2") as server:
+        answer = ask(protocol, server.port, "/facts", fields=[(name, "192.0.2.6") for name in forged])
+    known = json.loads(bytes(answer.body))
+    assert (known["client"][0], known["scheme"], known["root_path"]) == ("127.0.0.1", "https", "")
+    assert known["extensions"]["velocity"]["alpn"] == protocol
+    assert known["extensions"]["velocity"]["identity"] is None
 
 
 @every_protocol

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).parent / "programs"
 
-PLACES = {"here": (), "worker": ("--reload",)}
+PLACES: dict[str, tuple[str, ...]] = {"here": (), "worker": ("--reload",)}
 """Flags with which an application runs in the server's process, and in one of its own."""
 
 
