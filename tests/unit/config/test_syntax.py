@@ -113,7 +113,7 @@ def test_keys_are_there_once(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{a: b}: c", "[a]: c"])
-def test_keys_are_text(text: str) -> None:
+def test_blocks_are_no_keys(text: str) -> None:
     with pytest.raises(NotReadableError, match="a key has to be text"):
         parse(text, "yaml")
 
