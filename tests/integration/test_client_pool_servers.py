@@ -319,6 +319,26 @@ def test_what_http2_refused_is_sent_again(h2c: H2c) -> None:
     assert h2c.connections == 2
 
 
+def test_a_connection_that_takes_no_more_is_left_alone(h2c: H2c) -> None:
+    """RFC 9113 section 6.8: it stays open for what is under way."""
+    url = f"http://127.0.0.1:{h2c.port}"
+    pool = Pool(protocols=["h2"])
+
+    async def get(path: str) -> bytes:
+        return await (await pool.start("GET", f"{url}{path}", [])).aread_all()
+
+    async def run() -> None:
+        under_way = asyncio.create_task(get("/silent"))
+        await asyncio.sleep(0.2)
+        assert await get("/goaway") == b"bye"
+        assert await get("/") == b"hello"
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
+
+    asyncio.run(run())
+    assert h2c.connections == 2
+
+
 def test_an_exchange_that_is_closed_resets_its_stream(h2c: H2c) -> None:
     pool = Pool(protocols=["h2"])
 

@@ -213,6 +213,7 @@ class Backend:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0.01)  # for the transports to hear of it
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve(),), daemon=True)
         self._thread.start()
@@ -269,7 +270,9 @@ class Backend:
             with self._news:
                 self.nonsense.append(str(error))
                 self._news.notify_all()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            writer.transport.abort()  # TLS would wait for the other side's farewell
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._tasks.discard(task)

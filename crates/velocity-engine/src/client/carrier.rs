@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(super) struct Shared {
     sender: Sender,
     pub about: Arc<About>,
     requests: AtomicU64,
+    /// It takes no more requests, as one of them has found out.
+    retired: AtomicBool,
     _place: Place,
 }
 
@@ -119,15 +121,17 @@ impl Shared {
             sender,
             about,
             requests: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
             _place: place,
         }
     }
 
     pub fn is_open(&self) -> bool {
-        match &self.sender {
+        let open = match &self.sender {
             Sender::H2(sender) => !sender.is_closed(),
             Sender::H3(connection) => connection.is_open(),
-        }
+        };
+        open && !self.retired.load(Relaxed)
     }
 
     pub fn directive(&self) -> Option<Directive> {
@@ -188,6 +192,8 @@ impl Lease {
                         let response = sent.map_err(|mut error| {
                             let unsent = error.take_message().is_some();
                             let mut broken = of_hyper(error.error());
+                            // After GOAWAY it stays open for as long as others are under way on it.
+                            shared.retired.fetch_or(broken.lost, Relaxed);
                             if unsent {
                                 broken.reached = Reached::Nobody;
                             }

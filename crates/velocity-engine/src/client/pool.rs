@@ -235,6 +235,7 @@ impl Pool {
             limits: Arc::new(Limits {
                 open: AtomicUsize::new(0),
                 max: settings.max_connections.unwrap_or(usize::MAX),
+                waiting: AtomicUsize::new(0),
                 freed: Notify::new(),
             }),
             max_idle: settings.max_keepalive.unwrap_or(usize::MAX),
@@ -352,6 +353,7 @@ impl Pool {
                 return Ok(Room::Lease(lease));
             }
             drop(gate);
+            let _waits = Waits::new(&kept.limits);
             freed.await;
         }
     }
@@ -366,7 +368,25 @@ enum Room {
 struct Limits {
     open: AtomicUsize,
     max: usize,
+    /// Requests that wait for a place.
+    waiting: AtomicUsize,
     freed: Notify,
+}
+
+/// Counts who waits, for as long as it does.
+struct Waits<'a>(&'a Limits);
+
+impl<'a> Waits<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        limits.waiting.fetch_add(1, Relaxed);
+        Self(limits)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A place among the connections that may be open. Whoever has a connection has one.
@@ -546,7 +566,7 @@ impl Kept {
             origins.entry(origin.clone()).or_default().single.push(idle);
             origins.values().map(Known::idle).sum::<usize>() > self.max_idle
         };
-        if crowded {
+        if crowded && self.limits.waiting.load(Relaxed) == 0 {
             drop(self.oldest());
         }
         // Whoever waits for a place can have this connection, or its place.
