@@ -176,6 +176,25 @@ def test_easy_by_another_name(server: Server, tmp_path: Path) -> None:
         assert client.fetch("/hello.txt").request.url.host == "localhost"
 
 
+def test_easy_falls_back_when_it_is_told(site: Site, server: Server, tmp_path: Path) -> None:
+    def ask(port: int, trust: Path, fallback: Any) -> Any:
+        options: dict[str, Any] = {"server_key": trust, "fallback": fallback, "cache_dir": tmp_path / fallback}
+        with velocity.EasyClient.connect(f"localhost:{port}", **options) as client:
+            client.fetch("/hello.txt")
+            return client.negotiated
+
+    with Server(site.root, "--alpn", "h3,h2,http/1.1") as telling:
+        found = ask(telling.port, telling.trust, "directed")
+        assert found.alpn == "h3"
+        assert found.fallback
+        with pytest.raises(velocity.ConnectError):
+            ask(telling.port, telling.trust, "never")
+    with Backend(tls=tls_context_of(server)) as silent:
+        with pytest.raises(velocity.ConnectError):
+            ask(silent.port, server.trust, "directed")
+        assert ask(silent.port, server.trust, "allow").alpn == "http/1.1"
+
+
 # --- servers that misbehave ---
 
 
