@@ -20,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use super::asgi::Application;
     #[pymodule_export]
-    use super::client::{Connection, Response, can_verify_hybrid, parse_fallback, verify_classical};
+    use super::client::{Connection, Response, can_verify_hybrid, code_point_name, parse_fallback, verify_classical};
     #[pymodule_export]
     use super::engine::{Engine, certificate_facts, check, problems};
     #[pymodule_export]

@@ -18,7 +18,7 @@ use velocity_tls::certificate::Certificate;
 use velocity_tls::chain::ChainError;
 use velocity_tls::client::Offer;
 use velocity_tls::fallback::{Directive, Reason};
-use velocity_tls::{ClientTls, Facts, TlsError};
+use velocity_tls::{ClientTls, Facts, TlsError, Transcript};
 
 use super::{Options, Protocol, Report, names};
 use crate::error::{Error, Result};
@@ -178,6 +178,7 @@ async fn tcp(
         verified: false,
         level: None,
         bytes: None,
+        transcript: Vec::new(),
     };
     Ok((Opened::Tcp(Box::new(stream), *protocol), report))
 }
@@ -191,7 +192,8 @@ async fn quic(
 ) -> Result<(Opened, Report)> {
     let socket = socket(address)
         .map_err(|e| Error::connect("CONNECT_FAILED", format!("cannot open a UDP socket for {address}: {e}")))?;
-    let mut config = ClientConfig::new(tls.quic().map_err(trust_error)?);
+    let transcript = options.transcript.then(Arc::<Transcript>::default);
+    let mut config = ClientConfig::new(tls.quic(transcript.as_ref()).map_err(trust_error)?);
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window((8u32 << 20).into())
@@ -215,6 +217,7 @@ async fn quic(
         verified: false,
         level: None,
         bytes: Some(established.bytes),
+        transcript: transcript.map(|one| one.messages()).unwrap_or_default(),
     };
     Ok((Opened::Quic(connection), report))
 }

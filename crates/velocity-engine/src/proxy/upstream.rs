@@ -246,6 +246,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         trust: client::Options::trust(tls.ca_file.clone(), tls.insecure),
         revocation: Vec::new(),
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
+        transcript: false,
         timeout,
     })
 }
