@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import needs
-from support.clients import ask
+from support.clients import Protocol, ask
 from support.configured import Configured
 from support.examples import EXAMPLES
 from support.front import http, send
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from support.site import Site
 
-WEB = ("h3", "h2", "http/1.1")
+WEB: tuple[Protocol, ...] = ("h3", "h2", "http/1.1")
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def configured(folder: Path, name: str, variables: Mapping[str, str], monkeypatc
 
 @pytest.fixture
 def next_server() -> Iterator[int]:
-    command = [needs.command("node", "Node 20 or later"), EXAMPLES / "nextjs_upstream" / "server.mjs"]
+    command: list[str | Path] = [needs.command("node", "Node 20 or later"), EXAMPLES / "nextjs_upstream" / "server.mjs"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PORT", "0")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -59,7 +59,7 @@ def test_in_front_of_next(tmp_path: Path, next_server: int, monkeypatch: pytest.
         first = ask("h3", port, "/")
         assert b'id="seen">https://localhost<' in first.body
         assert "x-powered-by" not in dict(first.fields)
-        for protocol in ("h3", "h2", "http/1.1"):
+        for protocol in WEB:
             assert ask(protocol, port, "/").body == first.body, "it is kept for a minute"
         chunk = bytes(first.body).decode().partition('src="')[2].partition('"')[0]
         statuses = [ask("h3", port, chunk)["cache-status"] for _ in range(2)]

@@ -31,18 +31,18 @@ _PAIR = engine.make(Path(tempfile.mkdtemp(prefix="django-")))
 class LiveServer:
     """In place of `ThreadedWSGIServer`: the same methods, and behind them an engine."""
 
-    def __init__(self, address: tuple[str, int], _handler: Any, *, connections_override: Any = None, **_: Any) -> None:
+    def __init__(self, address: tuple[str, int], _handler: Any, *, connections_override: Any = None, **__: Any) -> None:
         self._override = connections_override or {}
         self._loop = asyncio.new_event_loop()
         self._application: Any = None
         self._is_over = threading.Event()
         handler = {"kind": "python", "app": _NAME}
         plan = engine.plan(_PAIR, [engine.route(handler)], log={"access": False})
-        self._adapted, _ = adapt(self._call, "wsgi", _NAME)
+        adapted, _ = adapt(self._call, "wsgi", _NAME)
         started: list[Any] = []
 
         async def start() -> None:
-            bridge = Bridge(self._adapted, _NAME)
+            bridge = Bridge(adapted, _NAME)
             started.extend((bridge, _core.Engine(plan, {_NAME: bridge.core})))
 
         self._loop.run_until_complete(start())
@@ -68,7 +68,7 @@ class LiveServer:
         self._engine.abort()
 
 
-testcases.LiveServerThread.server_class = LiveServer  # type: ignore[misc, assignment]
+testcases.LiveServerThread.server_class = LiveServer
 testcases.LiveServerTestCase.live_server_url = classproperty(
     lambda kind: f"https://{kind.host}:{kind.server_thread.port}"
 )

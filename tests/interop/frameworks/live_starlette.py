@@ -109,7 +109,7 @@ class LiveTransport(httpx2.BaseTransport):
         claims = {**self._claims, "scheme": url.scheme, "server": [url.host, port], "state": self._state.copy()}
         mark, visit = LIVE.expect(self.app, **claims)
         if url.scheme in ("ws", "wss"):
-            raise testclient._Upgrade(LiveSession(request, mark, visit))  # type: ignore[arg-type]
+            raise testclient._Upgrade(LiveSession(request, mark, visit))
         body = request.read()
         wired = httpx2.Request(
             request.method,
@@ -262,9 +262,9 @@ class _Anyio:
         return getattr(anyio, name)
 
 
-testclient.anyio = _Anyio()  # type: ignore[attr-defined]
+testclient.anyio = _Anyio()  # type: ignore[assignment, attr-defined]
 testclient._TestClientTransport = LiveTransport  # type: ignore[misc, assignment]
-testclient.WebSocketTestSession = LiveSession  # type: ignore[misc]
+testclient.WebSocketTestSession = LiveSession  # type: ignore[assignment, misc]
 
 
 # --- what came of it ---
