@@ -15,6 +15,7 @@ SITE ?= examples/site
 LISTEN ?= 0.0.0.0:4433
 FUZZ_SECONDS ?= 60
 CORE_PROFILE ?= release
+SOAK_MINUTES ?= 60
 
 BIN := .venv/bin
 UV_VERSION := 0.13.8
@@ -37,7 +38,8 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nVariables: PYTHON=%s SITE=%s LISTEN=%s FUZZ_SECONDS=%s\n' '$(PYTHON)' '$(SITE)' '$(LISTEN)' '$(FUZZ_SECONDS)'
+	@printf '\nVariables: PYTHON=%s SITE=%s LISTEN=%s FUZZ_SECONDS=%s SOAK_MINUTES=%s\n' \
+	  '$(PYTHON)' '$(SITE)' '$(LISTEN)' '$(FUZZ_SECONDS)' '$(SOAK_MINUTES)'
 
 .PHONY: build
 build: .venv/.bytecode ## Make a .venv with the release core in it
@@ -60,8 +62,9 @@ test-python: build ## Run the Python tests only; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: soak
-soak: packages build ## Run the tests that take minutes, and no others; ARGS go to pytest
+soak: packages build ## Run the tests that take minutes, then SOAK_MINUTES of mixed load; ARGS go to pytest
 	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)
 
 .PHONY: lint
 lint: .venv/.core ## Check format, types, imports, the stub and every lint

@@ -18,7 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from suite import clients, machine, material, report
 from suite.benches import BENCHES, QUICK, SUITES, Bench, Knobs
-from suite.contestants import Caddy, Contestant, Haproxy, Nginx, Raw, RawQuinn, Setup, Unavailable, Uvicorn, Velocity
+from suite.contestants import (
+    Caddy,
+    Contestant,
+    Granian,
+    Haproxy,
+    Hypercorn,
+    Nginx,
+    Raw,
+    RawQuinn,
+    Setup,
+    Unavailable,
+    Uvicorn,
+    Velocity,
+)
+from suite.contestants.applications import serving
 from suite.contestants.base import built
 from suite.contestants.proxies import in_front
 from suite.flame import FLAMES
@@ -30,7 +44,9 @@ if TYPE_CHECKING:
     from suite.clients import Numbers
 
 RESULTS = material.BENCH / "results"
-CONTESTANTS: tuple[type[Contestant], ...] = (Velocity, Caddy, Nginx, Haproxy, Uvicorn, Raw, RawQuinn)
+CONTESTANTS: tuple[type[Contestant], ...] = (
+    Velocity, Caddy, Nginx, Haproxy, Uvicorn, Granian, Hypercorn, Raw, RawQuinn,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -74,10 +90,7 @@ def main() -> int:
             "machine": machine.describe(),
             "versions": versions,
             "settings": {**asdict(knobs), "server_cpu": SERVER_CPU, "client_cpu": CLIENT_CPU},
-            "commands": {
-                name: shown(in_front(name, setup, 3000) if suite == "proxy" else contestants[name])
-                for name in sorted(taking_part)
-            },
+            "commands": {name: shown(as_it_runs(suite, contestants[name])) for name in sorted(taking_part)},
             "benches": results,
         }
         table = report.markdown(result)
@@ -86,6 +99,15 @@ def main() -> int:
             write(arguments.output or RESULTS, f"{result['date']}-{suite}", result, table)
         failed |= any(bench["errors"] for bench in results)
     return 1 if failed else 0
+
+
+def as_it_runs(suite: str, contestant: Contestant) -> Contestant:
+    """A contestant with what a suite gives it to do."""
+    if suite == "proxy":
+        return in_front(contestant.name, contestant.setup, 3000)
+    if suite == "python":
+        return serving(contestant.name, contestant.setup)
+    return contestant
 
 
 def write(folder: Path, stem: str, result: dict[str, Any], table: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from suite import clients, edge, gets, proxy, trust
+from suite import clients, edge, gets, proxy, python, trust
 from suite.clients import Numbers
 from suite.contestants import Raw
 from suite.material import LARGE, MEDIUM, SMALL
@@ -506,6 +506,54 @@ PROXY = (
     ),
 )  # fmt: skip
 
+PYTHON = (
+    Bench(
+        "python-h1", f"ASGI application, {python.SMALL[1]} bytes, {CONNECTIONS} connections, h1.1", "rps", "requests/s",
+        ("velocity", "granian", "uvicorn"), python.requests_h1(*python.SMALL),
+        (Goal("velocity", 1.1, "granian"), Goal("velocity", 2.0, "uvicorn")),
+    ),
+    Bench(
+        "python-h1-10k", f"ASGI application, 10 KiB, {CONNECTIONS} connections, h1.1", "rps", "requests/s",
+        ("velocity", "granian", "uvicorn"), python.requests_h1(*python.TEN),
+        (Goal("velocity", 1.1, "granian"), Goal("velocity", 2.0, "uvicorn")),
+    ),
+    Bench(
+        "python-h2", f"ASGI application, {python.SMALL[1]} bytes, {CONNECTIONS} connections x {STREAMS} streams, h2",
+        "rps", "requests/s", ("velocity", "granian"), python.requests_h2(*python.SMALL),
+        (Goal("velocity", 1.1, "granian"),),
+    ),
+    Bench(
+        "python-h2-10k", f"ASGI application, 10 KiB, {CONNECTIONS} connections x {STREAMS} streams, h2",
+        "rps", "requests/s", ("velocity", "granian"), python.requests_h2(*python.TEN),
+        (Goal("velocity", 1.1, "granian"),),
+    ),
+    Bench(
+        "python-h3", f"ASGI application, {python.SMALL[1]} bytes, {CONNECTIONS} connections x {STREAMS} streams, h3",
+        "rps", "requests/s", ("velocity", "hypercorn"), python.requests_h3(*python.SMALL),
+        (Goal("velocity", 8.0, "hypercorn"),),
+    ),
+    Bench(
+        "python-h3-10k", f"ASGI application, 10 KiB, {CONNECTIONS} connections x {STREAMS} streams, h3",
+        "rps", "requests/s", ("velocity", "hypercorn"), python.requests_h3(*python.TEN),
+        (Goal("velocity", 8.0, "hypercorn"),),
+    ),
+    Bench(
+        "python-fastapi", f"FastAPI, JSON in and out, {CONNECTIONS} connections, h1.1", "rps", "requests/s",
+        ("velocity", "uvicorn"), python.fastapi,
+        (Goal("velocity", 1.2, "uvicorn"),),
+    ),
+    Bench(
+        "python-websocket", f"WebSocket echo, {python.MESSAGE} bytes, {python.WEBSOCKETS} connections", "rps",
+        "messages/s", ("velocity", "uvicorn"), python.websockets,
+        (Goal("velocity", 1.2, "uvicorn"),),
+    ),
+    Bench(
+        "python-pathsend", "100 MiB by pathsend, beside the file of a site, one connection, h1.1", "mb_per_s", "MB/s",
+        ("velocity",), python.pathsend,
+        (Goal("velocity pathsend", 0.9, "velocity file"),),
+    ),
+)  # fmt: skip
+
 
 def _gets(protocol: str, other: str) -> Bench:
     package = gets.PACKAGES[other].replace("==", " ")
@@ -525,5 +573,6 @@ SUITES = {
     "edge": EDGE,
     "proxy": PROXY,
     "client": CLIENT,
+    "python": PYTHON,
 }
 BENCHES = tuple(bench for suite in SUITES.values() for bench in suite)

@@ -83,10 +83,12 @@ def options(server: Server, setup: Setup, wanted: Mapping[str, object]) -> list[
     return [word for key, value in {**known, **wanted}.items() for word in (f"--{key.replace('_', '-')}", str(value))]
 
 
-def requests_with_wrk(server: Server, path: str, length: int, connections: int, seconds: float) -> Numbers:
-    """HTTP/1.1 requests per second by wrk, after a second of warming up."""
+def requests_with_wrk(
+    server: Server, path: str, length: int, connections: int, seconds: float, script: Path | None = None
+) -> Numbers:
+    """HTTP/1.1 requests per second by wrk, after a second of warming up; a script says what is asked other than GET."""
     url = f"https://127.0.0.1:{server.port}{path}"
-    base = [wrk(), "-t1", f"-c{connections}", "--latency"]
+    base = [wrk(), "-t1", f"-c{connections}", "--latency", *(("-s", str(script)) if script else ())]
     _run([*base, "-d1s", url])
     numbers, text = _measured(server, [*base, f"-d{seconds:.0f}s", url])
     if re.search(r"Non-2xx|Socket errors", text):

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-TITLES = {"serve-and-fetch": "Serve and fetch", "http3": "HTTP/3", "edge": "Edge", "proxy": "Reverse proxy"}
+TITLES = {
+    "serve-and-fetch": "Serve and fetch", "http3": "HTTP/3", "edge": "Edge", "proxy": "Reverse proxy",
+    "python": "Python applications",
+}  # fmt: skip
 
 # What a unit of work costs, where a bench has one: the key of the numbers, and how it is written.
 COSTS = {

@@ -49,6 +49,10 @@ class Server:
     port: int
     group: int
 
+    def memory(self) -> int:
+        """Bytes of anonymous memory that all its processes hold."""
+        return sum(_anonymous(self.group))
+
     def cpu_seconds(self) -> float:
         """CPU time of all its processes and threads so far."""
         return sum(_cpu_ticks(self.group)) / TICKS_PER_SECOND
@@ -156,6 +160,18 @@ def _check(contestant: Contestant, port: int, log: Path) -> None:
 
 
 def _cpu_ticks(group: int) -> Iterator[int]:
+    for _, fields in _processes(group):
+        yield sum(int(field) for field in fields[14 - 3 : 18 - 3])
+
+
+def _anonymous(group: int) -> Iterator[int]:
+    for entry, _ in _processes(group):
+        with suppress(OSError, IndexError):
+            yield int((entry / "status").read_text().split("RssAnon:")[1].split()[0]) * 1024
+
+
+def _processes(group: int) -> Iterator[tuple[Path, list[str]]]:
+    """Those of a group in /proc, and what their `stat` has from the third field on."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -166,7 +182,7 @@ def _cpu_ticks(group: int) -> Iterator[int]:
         # proc_pid_stat(5): field 3 follows the name, which is in parentheses and may hold anything.
         fields = text[text.rindex(")") + 2 :].split()
         if int(fields[5 - 3]) == group:
-            yield sum(int(field) for field in fields[14 - 3 : 18 - 3])
+            yield entry, fields
 
 
 def _tail(log: Path) -> str:

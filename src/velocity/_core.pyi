@@ -86,6 +86,13 @@ def parse_fallback(text: str) -> dict[str, Any] | None:
         `{"reason": str, "alpn": str, "host": str or None, "port": int or None}`; None where it is no directive.
     """
 
+def code_point_name(kind: Literal["group", "cipher", "signature_scheme"], code: int) -> str:
+    """The name of a code point of TLS, in the IANA registry or the specification of Velocity/1; else `0x1234`.
+
+    Raises:
+        velocity.errors.ConfigError: another kind.
+    """
+
 def can_verify_hybrid(ca_file: str | None = None) -> bool:
     """Whether any of these roots (None: the system's) has an ML-DSA key, without which no hybrid chain passes.
 
@@ -282,6 +289,7 @@ class Connection:
         key_file: str | None = None,
         alternative_key_file: str | None = None,
         classical_cert_file: str | None = None,
+        transcript: bool = False,
         timeout: float = 10.0,
     ) -> Connection:
         """Resolve, connect and finish the handshake.
@@ -298,6 +306,7 @@ class Connection:
             cert_file: chain to show a server that asks for one, PEM; hybrid, with `key_file` its classical key.
             alternative_key_file: its ML-DSA key.
             classical_cert_file: a lean chain for the same key, for servers without `velocity/1`.
+            transcript: record the messages of the handshake.
             timeout: seconds for connecting and the whole handshake, all addresses together.
 
         Raises:
@@ -321,6 +330,12 @@ class Connection:
         done; else None), `certificate_sha256`, `certificate_chain` (list[bytes], DER),
         `verified` (bool), `ml_dsa_level` (str or None: what the chain rests on where both of its signatures
         were verified).
+        """
+
+    @property
+    def transcript(self) -> list[tuple[Literal["client", "server"], bytes]]:
+        """Who sent which message of the handshake, in order and with headers (RFC 9846 section 4), from the first
+        ClientHello to the client's Finished. Empty unless it was asked for, and over TCP.
         """
 
     @property

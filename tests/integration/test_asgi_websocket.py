@@ -73,7 +73,7 @@ def test_the_application_closes(server: Server) -> None:
         assert (client.close_code, client.close_reason) == (4001, "enough")
 
 
-@pytest.mark.parametrize(("path", "status"), [("/deny", 403), ("/fail", 500)])
+@pytest.mark.parametrize(("path", "status"), [("/deny", 403), ("/deny-oddly", 403), ("/fail", 500)])
 def test_there_is_none(server: Server, path: str, status: int) -> None:
     with pytest.raises(InvalidStatus) as refused, dial(server, path):
         pass

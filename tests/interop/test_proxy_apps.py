@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
 import socket
 import subprocess
 import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fastapi
@@ -21,20 +19,19 @@ import uvicorn
 import websockets
 from fastapi.responses import StreamingResponse
 
-from support import needs
 from support.clients import PROTOCOLS, Protocol, ask
 from support.engine import make
 from support.front import http, proxy, send, serve
 from support.http1 import tls_context
+from support.node import WS, installed
 from support.server import Server
 from support.site import Site, noise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
-CACHE = Path(__file__).parents[1] / ".cache"
-NODE = Path(__file__).parent / "nodews"
 
 
 def application() -> fastapi.FastAPI:
@@ -113,17 +110,8 @@ def test_fastapi_streams(front: int, protocol: Protocol) -> None:
 
 @contextmanager
 def node() -> Iterator[int]:
-    """The port of `ws` in Node, which the first test that needs it installs into `tests/.cache`."""
-    program, npm = needs.command("node", "Node 20 or later"), needs.command("npm", "Node 20 or later")
-    folder = CACHE / f"nodews-{hashlib.sha256((NODE / 'package-lock.json').read_bytes()).hexdigest()[:12]}"
-    if not (folder / "node_modules" / "ws").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(NODE / name, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    shutil.copy(NODE / "server.js", folder)
+    """The port of `ws` in Node."""
+    program, folder = installed(WS, "ws")
     command = [program, "server.js"]
     with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -128,6 +128,18 @@ def chromium(profile: Path, certificate: Path | None, *flags: str, home: Path | 
         browser.wait(20)
 
 
+@contextmanager
+def another_tab(profile: Path) -> Iterator[Page]:
+    """One more tab of the browser that has this profile."""
+    port, path = (profile / "DevToolsActivePort").read_text().split()
+    with connect(f"ws://127.0.0.1:{port}{path}") as socket:
+        command = {"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}}
+        socket.send(json.dumps(command))
+        tab = json.loads(socket.recv(timeout=20))["result"]["targetId"]
+    with connect(f"ws://127.0.0.1:{port}/devtools/page/{tab}", max_size=None) as socket:
+        yield Page(socket)
+
+
 def debugger(profile: Path, browser: subprocess.Popen[bytes], log: Path) -> str:
     """The WebSocket address of the browser's first tab."""
     announced = profile / "DevToolsActivePort"

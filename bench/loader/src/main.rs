@@ -18,6 +18,7 @@ mod stats;
 mod target;
 mod tcp;
 mod tls;
+mod ws;
 
 use std::process::ExitCode;
 

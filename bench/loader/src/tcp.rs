@@ -10,13 +10,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::Result;
 use crate::target::{Resource, SERVER_NAME, Target};
-use crate::{h1, h2};
+use crate::{h1, h2, ws};
 
-/// The HTTP versions that run over TCP, by their ALPN names.
+/// What runs over TCP: HTTP versions by their ALPN names, and WebSocket, which begins as HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http11,
     H2,
+    WebSocket,
 }
 
 impl FromStr for Protocol {
@@ -26,7 +27,8 @@ impl FromStr for Protocol {
         match text {
             "http/1.1" => Ok(Self::Http11),
             "h2" => Ok(Self::H2),
-            _ => Err("neither http/1.1 nor h2"),
+            "websocket" => Ok(Self::WebSocket),
+            _ => Err("neither http/1.1 nor h2 nor websocket"),
         }
     }
 }
@@ -34,7 +36,7 @@ impl FromStr for Protocol {
 impl Protocol {
     pub fn alpn(self) -> &'static str {
         match self {
-            Self::Http11 => "http/1.1",
+            Self::Http11 | Self::WebSocket => "http/1.1",
             Self::H2 => "h2",
         }
     }
@@ -43,6 +45,7 @@ impl Protocol {
         Ok(match self {
             Self::Http11 => Box::new(h1::Client::new(target, resource)),
             Self::H2 => Box::new(h2::Client::new(target, resource)?),
+            Self::WebSocket => Box::new(ws::Client::new(target, resource)?),
         })
     }
 }

@@ -1,5 +1,6 @@
 """The servers under test: how each is started, and nothing of how it is measured."""
 
+from suite.contestants.applications import Granian, Hypercorn
 from suite.contestants.base import Contestant, Setup, Unavailable
 from suite.contestants.caddy import Caddy
 from suite.contestants.configured import Configured
@@ -13,7 +14,9 @@ __all__ = [
     "Caddy",
     "Configured",
     "Contestant",
+    "Granian",
     "Haproxy",
+    "Hypercorn",
     "Nginx",
     "Raw",
     "RawQuinn",

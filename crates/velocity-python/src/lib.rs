@@ -22,7 +22,9 @@ mod _core {
     #[pymodule_export]
     use super::asgi::workers::{Worker, Workers, die_with_parent};
     #[pymodule_export]
-    use super::client::{Connection, Exchange, Pool, Response, can_verify_hybrid, parse_fallback, verify_classical};
+    use super::client::{
+        Connection, Exchange, Pool, Response, can_verify_hybrid, code_point_name, parse_fallback, verify_classical,
+    };
     #[pymodule_export]
     use super::engine::{Engine, certificate_facts, check, problems};
     #[pymodule_export]

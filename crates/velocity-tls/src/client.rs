@@ -23,6 +23,7 @@ use crate::profile::Profile;
 use crate::provider::{Aead, WEB_CLASSICAL, WEB_HYBRID, provider};
 use crate::quic::WatchedClientConfig;
 use crate::scheme::{self, Scheme};
+use crate::transcript::Transcript;
 
 /// Servers whose sessions one configuration remembers: it is meant for one.
 const TICKETS: usize = 8;
@@ -183,10 +184,13 @@ impl ClientTls {
         self.config.clone()
     }
 
-    /// For QUIC; sessions report [`Facts`](crate::Facts) as their handshake data.
-    pub fn quic(&self) -> Result<Arc<WatchedClientConfig>, TlsError> {
+    /// For QUIC; sessions report [`Facts`](crate::Facts) as their handshake data, and fill the transcript.
+    pub fn quic(&self, transcript: Option<&Arc<Transcript>>) -> Result<Arc<WatchedClientConfig>, TlsError> {
         let config = QuicClientConfig::try_from(self.config.clone()).map_err(|e| TlsError::Setup(e.to_string()))?;
-        Ok(Arc::new(WatchedClientConfig(Arc::new(config))))
+        Ok(Arc::new(WatchedClientConfig {
+            config: Arc::new(config),
+            transcript: transcript.cloned(),
+        }))
     }
 
     /// The scheme of the server's CertificateVerify, once there was one.

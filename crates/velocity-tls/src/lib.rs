@@ -20,6 +20,7 @@ pub mod record;
 pub mod scheme;
 pub mod seal;
 pub mod server;
+pub mod transcript;
 
 pub use certificate::Certificates;
 pub use client::ClientTls;
@@ -28,6 +29,7 @@ pub use facts::Facts;
 pub use hello::Hello;
 pub use profile::Profile;
 pub use server::{ServerTls, Transport};
+pub use transcript::Transcript;
 
 /// ALPN protocol identifiers (RFC 7301), as they stand on the wire.
 pub mod alpn {

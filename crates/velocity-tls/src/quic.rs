@@ -23,6 +23,7 @@ use crate::facts::Facts;
 use crate::fallback::Reason;
 use crate::hello::{Hello, MAX_HELLO, Malformed, Reader};
 use crate::server::{Choice, ServerTls};
+use crate::transcript::{Sender, Transcript};
 
 /// TLS alerts (RFC 9846 section 6) that the hello stage itself sends.
 const ALERT_DECODE_ERROR: u8 = 50;
@@ -88,12 +89,16 @@ impl<L: Listening> ServerConfig for HelloServerConfig<L> {
             watch: Watch::default(),
             hello_len: 0,
             downgrade: None,
+            transcript: None,
         })
     }
 }
 
-/// A client configuration whose sessions report [`Facts`].
-pub struct WatchedClientConfig(pub Arc<QuicClientConfig>);
+/// A client configuration whose sessions report [`Facts`], and leave a transcript where somebody wants one.
+pub struct WatchedClientConfig {
+    pub config: Arc<QuicClientConfig>,
+    pub transcript: Option<Arc<Transcript>>,
+}
 
 impl ClientConfig for WatchedClientConfig {
     fn start_session(
@@ -102,12 +107,13 @@ impl ClientConfig for WatchedClientConfig {
         server_name: &str,
         params: &TransportParameters,
     ) -> Result<Box<dyn Session>, ConnectError> {
-        let session = self.0.clone().start_session(version, server_name, params)?;
+        let session = self.config.clone().start_session(version, server_name, params)?;
         Ok(Box::new(HelloSession {
             state: State::Running(session),
             watch: Watch::default(),
             hello_len: 0,
             downgrade: None,
+            transcript: self.transcript.clone(),
         }))
     }
 }
@@ -178,9 +184,17 @@ struct HelloSession {
     watch: Watch,
     hello_len: usize,
     downgrade: Option<Reason>,
+    /// On a client that asked for one.
+    transcript: Option<Arc<Transcript>>,
 }
 
 impl HelloSession {
+    fn record(&self, sender: Sender, bytes: &[u8]) {
+        if let Some(transcript) = &self.transcript {
+            transcript.feed(sender, bytes);
+        }
+    }
+
     fn running(&self) -> Option<&dyn Session> {
         match &self.state {
             State::Waiting(_) => None,
@@ -244,6 +258,7 @@ impl Session for HelloSession {
     }
 
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        self.record(Sender::Server, bytes);
         match &mut self.state {
             State::Waiting(waiting) => match waiting.advance(bytes)? {
                 None => Ok(false),
@@ -279,6 +294,7 @@ impl Session for HelloSession {
             self.hello_len = out.len() - before; // a client writes it first
         }
         self.watch.feed(&out[before..]);
+        self.record(Sender::Client, &out[before..]);
         keys
     }
 

@@ -243,6 +243,12 @@ async def ws_deny(scope: Scope, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
+async def ws_deny_oddly(scope: Scope, receive: Any, send: Any) -> None:
+    """As FastAPI does where a parameter is not valid."""
+    await connect(receive)
+    await send({"type": "websocket.close", "code": 1008, "reason": [{"loc": ["query", "name"]}]})
+
+
 async def ws_answer(scope: Scope, receive: Any, send: Any) -> None:
     await connect(receive)
     assert "websocket.http.response" in scope["extensions"]
@@ -306,6 +312,7 @@ WEBSOCKETS = {
     "/echo": ws_echo,
     "/close": ws_close,
     "/deny": ws_deny,
+    "/deny-oddly": ws_deny_oddly,
     "/answer": ws_answer,
     "/fail": ws_fail,
     "/break": ws_break,

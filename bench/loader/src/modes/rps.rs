@@ -1,5 +1,6 @@
 //! `rps`: requests per second, `connections` times `streams` at once, as fast as they are answered or, with
-//! `--rate`, so many a second. HTTP/3 unless `--alpn` says otherwise; over TCP a connection has one stream.
+//! `--rate`, so many a second. HTTP/3 unless `--alpn` says otherwise; over TCP a connection has one stream. With
+//! `--alpn websocket` a request is a message that has to come back, and the length is its length.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -76,7 +77,8 @@ pub fn run(args: &mut Args) -> Result<Value> {
     let beat = rate.map(|rate| Duration::from_secs_f64((connections * streams) as f64 / rate));
 
     block_on(async move {
-        let tls = tls::config(&target.ca, &group, &alpn, Verify::Yes)?;
+        let name = over_tcp.map_or(alpn.as_str(), |protocol| protocol.alpn());
+        let tls = tls::config(&target.ca, &group, name, Verify::Yes)?;
         let tally = Rc::new(Tally::default());
         let pace = |place: usize| {
             let offset = place as f64 / (connections * streams) as f64;

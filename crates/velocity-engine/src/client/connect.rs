@@ -20,7 +20,7 @@ use velocity_tls::certificate::Certificate;
 use velocity_tls::chain::ChainError;
 use velocity_tls::client::Offer;
 use velocity_tls::fallback::{Directive, Reason};
-use velocity_tls::{ClientTls, Facts, TlsError};
+use velocity_tls::{ClientTls, Facts, TlsError, Transcript};
 
 use super::{Options, Protocol, Report, names};
 use crate::error::{Error, Result};
@@ -294,6 +294,7 @@ async fn tcp(
         verified: false,
         level: None,
         bytes: None,
+        transcript: Vec::new(),
     };
     Ok((Opened::Tcp(Box::new(stream), *protocol), report))
 }
@@ -307,7 +308,8 @@ async fn quic(
 ) -> Result<(Opened, Report)> {
     let socket = socket(address)
         .map_err(|error| unconnected(&error, format!("cannot open a UDP socket for {address}: {error}")))?;
-    let mut config = ClientConfig::new(tls.quic().map_err(trust_error)?);
+    let transcript = options.transcript.then(Arc::<Transcript>::default);
+    let mut config = ClientConfig::new(tls.quic(transcript.as_ref()).map_err(trust_error)?);
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window((8u32 << 20).into())
@@ -333,6 +335,7 @@ async fn quic(
         verified: false,
         level: None,
         bytes: Some(established.bytes),
+        transcript: transcript.map(|one| one.messages()).unwrap_or_default(),
     };
     Ok((Opened::Quic(connection), report))
 }

@@ -31,6 +31,7 @@ use bytes::Bytes;
 use velocity_tls::chain::Level;
 use velocity_tls::client::Trust;
 use velocity_tls::fallback::Directive;
+use velocity_tls::transcript::Message;
 use velocity_tls::{Facts, Profile, certificate};
 
 pub use self::answer::Answer;
@@ -60,6 +61,8 @@ pub struct Options {
     pub revocation: Vec<PathBuf>,
     /// Chain and key to show a server that asks who we are.
     pub certificate: Option<certificate::Files>,
+    /// Whether to record the messages of the handshake. There are none over TCP.
+    pub transcript: bool,
     /// For connecting and the handshake, all addresses together.
     pub timeout: Duration,
     /// Sent over TCP before the handshake, in clear: a PROXY header.
@@ -157,6 +160,8 @@ pub struct Report {
     pub level: Option<Level>,
     /// Over QUIC: UDP payload until the handshake was done, in bytes, sent and received.
     pub bytes: Option<(u64, u64)>,
+    /// The messages of the handshake, where they were asked for.
+    pub transcript: Vec<Message>,
 }
 
 /// A response head, and a body that is read chunk by chunk.

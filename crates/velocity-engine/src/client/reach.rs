@@ -126,6 +126,7 @@ impl Reach {
             certificate: settings.certificate.clone(),
             timeout: Duration::MAX,
             preamble: Vec::new(),
+            transcript: false,
             patience: Options::PATIENCE,
             proxy: settings.proxy.clone(),
         }

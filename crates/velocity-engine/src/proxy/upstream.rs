@@ -259,6 +259,7 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
         trust: client::Options::trust(tls.ca_file.clone(), tls.insecure),
         revocation: Vec::new(),
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
+        transcript: false,
         timeout,
         preamble: Vec::new(),
         patience: PATIENCE.max(timeout),

@@ -168,6 +168,10 @@ impl WebSocketExchange {
 
     fn close(&self, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult<Room> {
         let py = message.py();
+        if matches!(state.phase, Phase::Connecting) {
+            // A denial has neither code nor reason, and FastAPI gives as the reason what is no text.
+            return self.begin(state, Exchange::denial(), Phase::Closed);
+        }
         let code = match item(message, intern!(py, "code"))? {
             Some(code) => code.extract()?,
             None => 1000,
@@ -186,7 +190,6 @@ impl WebSocketExchange {
             )));
         }
         match state.phase {
-            Phase::Connecting => self.begin(state, Exchange::denial(), Phase::Closed),
             Phase::Open => {
                 state.phase = Phase::Closed;
                 state.ended.get_or_insert((code, reason.clone()));

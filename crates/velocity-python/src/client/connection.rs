@@ -10,9 +10,10 @@ use velocity_engine::client::{self, Options, Protocol};
 use velocity_engine::http::Body;
 use velocity_engine::{Error, Result};
 use velocity_tls::chain::Level;
-use velocity_tls::facts::signature_scheme_name;
+use velocity_tls::facts::{cipher_name, signature_scheme_name};
 use velocity_tls::fallback::{Directive, NotADirective};
-use velocity_tls::{certificate, material};
+use velocity_tls::transcript::Sender;
+use velocity_tls::{certificate, group, material};
 
 use super::duration;
 use crate::error::CoreError;
@@ -30,7 +31,7 @@ impl Connection {
     #[pyo3(signature = (
         host, port, *, protocols, profile=None, connect_to=None, server_name=None, ca_file=None, insecure=false,
         crl_files=vec![], cert_file=None, key_file=None, alternative_key_file=None, classical_cert_file=None,
-        timeout=10.0
+        transcript=false, timeout=10.0
     ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of a Python constructor
     fn new(
@@ -48,6 +49,7 @@ impl Connection {
         key_file: Option<PathBuf>,
         alternative_key_file: Option<PathBuf>,
         classical_cert_file: Option<PathBuf>,
+        transcript: bool,
         timeout: f64,
     ) -> PyResult<Self> {
         let unknown =
@@ -74,6 +76,7 @@ impl Connection {
                 alternative_key: alternative_key_file,
                 classical_chain: classical_cert_file,
             }),
+            transcript,
             timeout: duration(timeout),
             preamble: Vec::new(),
             patience: Options::PATIENCE,
@@ -98,6 +101,18 @@ impl Connection {
         dict.set_item("handshake_bytes", self.report.bytes)?;
         of_tls(&self.report, &dict)?;
         Ok(dict)
+    }
+
+    #[getter]
+    fn transcript<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let messages = self.report.transcript.iter().map(|message| {
+            let sender = match message.sender {
+                Sender::Client => "client",
+                Sender::Server => "server",
+            };
+            (sender, PyBytes::new(py, &message.bytes))
+        });
+        PyList::new(py, messages)
     }
 
     #[getter]
@@ -210,6 +225,17 @@ pub(super) fn of_tls(report: &client::Report, dict: &Bound<'_, PyDict>) -> PyRes
     dict.set_item("certificate_chain", PyList::new(py, chain)?)?;
     dict.set_item("verified", report.verified)?;
     dict.set_item("ml_dsa_level", report.level.map(Level::as_str))
+}
+
+/// The name of a code point, as the IANA registry or our own specification has it; `0x1234` for unknown ones.
+#[pyfunction]
+pub fn code_point_name(kind: &str, code: u16) -> PyResult<String> {
+    match kind {
+        "group" => Ok(group::name(code)),
+        "cipher" => Ok(cipher_name(code)),
+        "signature_scheme" => Ok(signature_scheme_name(code)),
+        _ => Err(CoreError(Error::config("OPTION_INVALID", format!("no code points of {kind:?}"))).into()),
+    }
 }
 
 fn directive_dict<'py>(py: Python<'py>, directive: &Directive) -> PyResult<Bound<'py, PyDict>> {

@@ -11,7 +11,7 @@ mod waiting;
 
 use std::time::Duration;
 
-pub use connection::{Connection, Response, can_verify_hybrid, parse_fallback, verify_classical};
+pub use connection::{Connection, Response, can_verify_hybrid, code_point_name, parse_fallback, verify_classical};
 pub use exchange::Exchange;
 pub use pool::Pool;
 

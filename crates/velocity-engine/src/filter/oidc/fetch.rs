@@ -131,6 +131,7 @@ impl Endpoint {
             trust: Options::trust(ca_file.cloned(), false),
             revocation: Vec::new(),
             certificate: None,
+            transcript: false,
             timeout: TIMEOUT,
             preamble: Vec::new(),
             patience: Options::PATIENCE,

@@ -1,0 +1,1 @@
+"""A guestbook: one model, one form, one page."""

@@ -1,0 +1,21 @@
+"""The first table."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """Entries."""
+
+    initial = True
+    operations = (
+        migrations.CreateModel(
+            "Entry",
+            (
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=40)),
+                ("text", models.TextField(max_length=500)),
+                ("written", models.DateTimeField(auto_now_add=True)),
+            ),
+            options={"ordering": ("-id",)},
+        ),
+    )
