@@ -75,6 +75,7 @@ lint: .venv/.core ## Check format, types, imports, the stub and every lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path tests/interop/h3i/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets --locked -- -D warnings
 	scripts/check-crates
 	if command -v gofmt >/dev/null; then test -z "$$(gofmt -l tests | tee /dev/stderr)"; fi
@@ -86,6 +87,7 @@ fmt: .venv/.deps ## Format everything and fix what can be fixed
 	$(BIN)/ruff format .
 	cargo fmt --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
+	cargo fmt --manifest-path tests/interop/h3i/Cargo.toml
 	if command -v gofmt >/dev/null; then gofmt -w tests; fi
 
 .PHONY: fuzz
