@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::target::port;
 use crate::error::{Error, Result};
 
 /// The largest head of a proxy's answer, in bytes.
@@ -60,7 +61,7 @@ impl Proxy {
                 .trim_start_matches('[')
                 .trim_end_matches(']')
                 .to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            port: port(authority, 80).ok_or_else(|| invalid("its port is none"))?,
             authorization,
         })
     }

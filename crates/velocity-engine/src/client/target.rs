@@ -1,7 +1,7 @@
 //! Where a URL leads (RFC 9110 section 4.2).
 
 use http::Uri;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 
 use crate::error::{Error, Result};
 
@@ -57,17 +57,7 @@ pub fn parse(url: &str) -> Result<(Origin, PathAndQuery)> {
     if host.is_empty() {
         return Err(invalid("there is no host"));
     }
-    let port = match authority.port() {
-        Some(port) => port.as_u16(),
-        None if authority.as_str().ends_with(':') || !has_port(authority.as_str()) => {
-            if secure {
-                443
-            } else {
-                80
-            }
-        }
-        None => return Err(invalid("the port is none")),
-    };
+    let port = port(authority, if secure { 443 } else { 80 }).ok_or_else(|| invalid("the port is none"))?;
     let origin = Origin {
         secure,
         host: host.to_ascii_lowercase().into(),
@@ -77,10 +67,14 @@ pub fn parse(url: &str) -> Result<(Origin, PathAndQuery)> {
     Ok((origin, path.unwrap_or_else(|| PathAndQuery::from_static("/"))))
 }
 
-/// Whether something stands where a port does.
-fn has_port(authority: &str) -> bool {
-    let after = authority.rsplit(']').next().unwrap_or_default();
-    after.contains(':')
+/// The port of an authority, or the one of its scheme; `None` where something else stands in its place.
+pub fn port(authority: &Authority, default: u16) -> Option<u16> {
+    let text = authority.as_str();
+    let place = text.rsplit_once('@').map_or(text, |(_, place)| place);
+    match authority.port_u16() {
+        Some(port) => Some(port),
+        None => (place.trim_end_matches(':') == authority.host()).then_some(default),
+    }
 }
 
 #[cfg(test)]
