@@ -185,9 +185,9 @@ def _may_begin(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether any path matches both."""
-    for mine, theirs in zip(one, other, strict=False):
+    for at, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine.startswith("{*") or theirs.startswith("{*"):
-            return True
+            return any(one[at:]) and any(other[at:])  # which is not empty
         if not mine.startswith("{") and not theirs.startswith("{") and mine != theirs:
             return False
         if (mine == "") != (theirs == ""):

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from velocity.edge.routing import ANY, WEBSOCKET, RouteTree, beats, pattern_segments
@@ -121,6 +121,7 @@ EVERY_PATH = [
 ]
 
 
+@example("/a/", "/{x0}/{*rest}")
 @given(PATTERNS, PATTERNS)
 def test_who_beats_whom(one: str, other: str) -> None:
     """A pattern beats another if there is a path that it takes from it."""
