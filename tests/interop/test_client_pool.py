@@ -87,7 +87,7 @@ def test_an_event_loop_has_many_at_once(server: Caddy, protocol: Protocol) -> No
 
 def test_sessions_are_resumed(server: Caddy) -> None:
     for protocol in ("h3", "h2", "http/1.1"):
-        pool = Pool(protocols=[protocol], ca_file=str(server.certificate), keepalive=0.05)  # type: ignore[list-item]
+        pool = Pool(protocols=[protocol], ca_file=str(server.certificate), keepalive=0.05)
         resumed = []
         for _ in range(2):
             exchange = pool.send("GET", server.url("/small.txt"), [])
