@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from suite.server import CLIENT_CPU, Failed, Server, pinned, running
 MAX_GROWTH = 0.02
 WARM_UP = 0.15
 """Part of the time after which memory counts."""
+IDLE = 75.0
+"""Seconds, and no less: QUIC connections that a load generator leaves behind are kept for a minute."""
 
 
 class Load(NamedTuple):
@@ -62,7 +65,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     failures = (material.CACHE / "logs" / "velocity.log").read_text(errors="replace").count("app_failed")
-    warm = memory[max(1, round(turns * WARM_UP)) :]
+    seconds = arguments.minutes * 60 / turns
+    warm = memory[min(turns - 2, max(round(turns * WARM_UP), math.ceil(IDLE / seconds))) :]
     quarter = max(1, len(warm) // 4)
     growth = statistics.median(warm[-quarter:]) / statistics.median(warm[:quarter]) - 1
     print(f"{loader.answered:,} requests answered, none lost; the application failed {failures} times")
