@@ -393,20 +393,20 @@ class Pool:
     def __new__(
         cls,
         *,
-        protocols: Sequence[_Protocol] = ("velocity/1", "h3", "h2", "http/1.1"),
+        protocols: Sequence[_Protocol] | None = None,
         profile: Literal["light", "balanced", "secure"] | None = None,
         fallback: Literal["allow", "directed", "never"] = "allow",
         ca_file: str | None = None,
         insecure: bool = False,
-        crl_files: Sequence[str] = (),
+        crl_files: Sequence[str] = ...,
         cert_file: str | None = None,
         key_file: str | None = None,
         alternative_key_file: str | None = None,
         classical_cert_file: str | None = None,
         server_name: str | None = None,
-        max_connections: int | None = 100,
-        max_keepalive: int | None = 20,
-        keepalive: float | None = 30.0,
+        max_connections: int | None = ...,
+        max_keepalive: int | None = ...,
+        keepalive: float | None = ...,
         state_dir: str | None = None,
         proxy: str | None = None,
         resolve: dict[tuple[str, int], tuple[str, int]] | None = None,
@@ -416,9 +416,10 @@ class Pool:
         """Nothing is connected before the first request.
 
         Args:
-            protocols: what may be spoken, preferred first. QUIC (`velocity/1`, `h3`) and TCP (`h2`, `http/1.1`) are
-                raced, QUIC with a head start; `http://` URLs are HTTP/1.1, or HTTP/2 where nothing else is permitted.
-                With others beside it `velocity/1` is offered only where something trusted has an ML-DSA key.
+            protocols: what may be spoken, preferred first; all four when None. QUIC (`velocity/1`, `h3`) and TCP
+                (`h2`, `http/1.1`) are raced, QUIC with a head start; `http://` URLs are HTTP/1.1, or
+                HTTP/2 where nothing else is permitted. With others beside it `velocity/1` is offered only where
+                something trusted has an ML-DSA key.
             profile: the profile to demand; None lets the server choose.
             fallback: from `velocity/1` to what else is in `protocols`. `allow`: always; `directed`: only where the
                 server itself says so with a directive; `never`: `velocity/1` or an error.
@@ -428,9 +429,9 @@ class Pool:
             cert_file: chain to show a server that asks for one, PEM; with `key_file`, and for hybrid ones
                 `alternative_key_file` (ML-DSA) and `classical_cert_file` (the lean chain for the same key).
             server_name: SNI and the name certificates must bear, for every origin; the host of the URL when None.
-            max_connections: open at once, all origins together; None is no limit.
-            max_keepalive: of these, how many may idle; None is no limit.
-            keepalive: seconds that a connection may idle; None is no limit.
+            max_connections: open at once, all origins together, 100 when not said; None is no limit.
+            max_keepalive: of these, how many may idle, 20 when not said; None is no limit.
+            keepalive: seconds that a connection may idle, 30 when not said; None is no limit.
             state_dir: folder (made if missing, 0700) for what outlives the process: Alt-Svc, and which protocol an
                 origin spoke last. None keeps that in memory. TLS sessions are resumed as long as the pool lives.
             proxy: `http://[user:password@]host:port`; `https` URLs go through it by CONNECT over TCP, `http` ones in
@@ -453,10 +454,10 @@ class Pool:
         streaming: bool = False,
         length: int | None = None,
         prefetch: int = 65536,
-        connect_timeout: float | None = 10.0,
-        read_timeout: float | None = 30.0,
-        write_timeout: float | None = 30.0,
-        pool_timeout: float | None = 30.0,
+        connect_timeout: float | None = ...,
+        read_timeout: float | None = ...,
+        write_timeout: float | None = ...,
+        pool_timeout: float | None = ...,
     ) -> Exchange:
         """Send a request and wait for the head of its answer.
 
@@ -474,8 +475,8 @@ class Pool:
             length: of a streaming body in bytes, where known.
             prefetch: wait for up to so many bytes of the answer's body too, so that `read_all` of a small one does
                 not have to; 0 waits for the head only. Failures of the body are raised by whoever reads it.
-            connect_timeout: seconds for name, connection and handshake together, all protocols and addresses. None
-                waits for ever, here as below.
+            connect_timeout: seconds for name, connection and handshake together, all protocols and addresses; 10 when
+                not said. None waits for ever, here as below, where it is 30.
             read_timeout: seconds without anything from the server.
             write_timeout: seconds in which nothing of the request could be sent.
             pool_timeout: seconds to wait for a place among `max_connections`.
@@ -502,10 +503,10 @@ class Pool:
         streaming: bool = False,
         length: int | None = None,
         prefetch: int = 65536,
-        connect_timeout: float | None = 10.0,
-        read_timeout: float | None = 30.0,
-        write_timeout: float | None = 30.0,
-        pool_timeout: float | None = 30.0,
+        connect_timeout: float | None = ...,
+        read_timeout: float | None = ...,
+        write_timeout: float | None = ...,
+        pool_timeout: float | None = ...,
     ) -> Awaitable[Exchange]:
         """`send` for the running asyncio (or uvloop) loop. Begins at once; cancelling it resets the stream."""
 
