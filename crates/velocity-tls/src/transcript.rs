@@ -100,7 +100,7 @@ mod tests {
     fn keeps_no_more_than_it_may() {
         let transcript = Transcript::default();
         transcript.feed(Sender::Server, &message(2, 5));
-        for _ in 0..MAX_BYTES / 100 {
+        for _ in 0..=MAX_BYTES / 100 {
             transcript.feed(Sender::Server, &[0xff; 100]);
         }
         assert_eq!(transcript.messages().len(), 1);
