@@ -94,7 +94,6 @@ FASTAPI = {
     "tests/test_ws_router.py::test_depend_*": "the code of a WebSocket that was never opened",
     "*::test_broken_session_stream_no_raise": "nothing of the answer was sent yet: a 500",
     # Our own client says who it is, and does not say what it knows of codings and connections.
-    "tests/test_query_cookie_header_model_extra_params.py::*": "fields that only httpx sends",
     "*::test_header_model_*": "likewise",
     "*::test_composed_parameter_models_*": "likewise",
     "*::test_automatic_headers_follow_extra_configuration*": "likewise",
@@ -155,7 +154,7 @@ def test_fastapi(tmp_path: Path, tutorials: bool, least: int) -> None:
     chosen = [file for file in files if ("test_tutorial" in file) == tutorials]
     told = run_pytest(folder, tmp_path, "h3", "--continue-on-collection-errors", *chosen)
     assert [why for why in told["uncollected"].values() if not any(name in why for name in MISSING)] == []
-    compare(told["outcomes"], TUTORIALS if tutorials else FASTAPI)
+    compare(told["outcomes"], TUTORIALS if tutorials else FASTAPI, is_exact=False)
     assert list(told["outcomes"].values()).count("passed") >= least
     assert told["visits"] >= least // 2, "they go through the server"
 

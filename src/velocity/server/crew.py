@@ -27,7 +27,7 @@ from velocity.server.worker import BEAT, Duty
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from velocity.config.program import Program
 
@@ -226,8 +226,7 @@ class _Member:
         self._heard = self._began = time.monotonic()
         self._checked = self._heard
         self._hung = self._killed = False
-        self._writer: asyncio.StreamWriter | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._line: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._number = 0
 
@@ -251,8 +250,7 @@ class _Member:
             what = f"a worker of {self._program.target} cannot be started: {error.strerror}"
             raise ApplicationError("WORKER_FAILED", what) from None
         threading.Thread(target=self._wait, name=f"worker-{self.pid}", daemon=True).start()
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._listening = asyncio.create_task(self._listen(reader))
+        self._line, _ = await self._loop.create_connection(lambda: _Line(self._hear), sock=ours)
         await self._ready
 
     def _spawn(self) -> socket.socket:
@@ -310,8 +308,8 @@ class _Member:
             self._process.kill()
 
     def _tell(self, order: bytes) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(order + b"\n")
+        if self._line is not None and not self._line.is_closing():
+            self._line.write(order + b"\n")
 
     def _wait(self) -> None:
         """In a thread of its own: there is no better way that every event loop has."""
@@ -328,21 +326,14 @@ class _Member:
         if not self._ready.done():
             what = f"a worker of {self._program.target} {_reason(code)} before it was ready"
             self._ready.set_exception(ApplicationError("APPLICATION_FAILED", what))
-        if self._listening is not None:
-            self._listening.cancel()
-        if self._writer is not None:
-            self._writer.close()
+        if self._line is not None:
+            self._line.close()
         if before is _State.LEAVING and code and not self._killed:
             what = f"a worker of {self._program.target} {_reason(code)} while it finished what it had"
             logs.log("warn", "worker_lost", what, worker=self.pid)
         if before is _State.READY:
             reason = "was killed, for it did not answer" if self._hung else _reason(code)
             self._crew.died(self, reason, time.monotonic() - self._began)
-
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(OSError):
-            async for line in reader:
-                self._hear(json.loads(line))
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._heard = time.monotonic()
@@ -373,6 +364,19 @@ class _Member:
             self._process.kill()
             return
         self._loop.call_later(BEAT, self._check)
+
+
+class _Line(asyncio.Protocol):
+    """Between here and a worker: what it says comes as lines of JSON, and how the line ends does not matter."""
+
+    def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        self._hear = hear
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._hear(json.loads(line))
 
 
 def _reason(code: int) -> str:
