@@ -19,6 +19,9 @@ from support.server import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.timeout(1200)
+"""BoringSSL is built for the first test."""
+
 Step = dict[str, Any] | str
 Fields = list[tuple[str, str]]
 
