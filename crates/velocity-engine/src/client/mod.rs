@@ -73,9 +73,30 @@ pub struct Options {
     pub proxy: Option<Arc<Proxy>>,
 }
 
+/// As long as RFC 9000 section 10.1 leaves it to both ends, and what most of them take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Options {
-    /// As long as RFC 9000 section 10.1 leaves it to both ends, and what most of them take.
-    pub const PATIENCE: Duration = Duration::from_secs(30);
+    /// Nothing asked for but this.
+    pub fn new(host: String, port: u16, protocols: Vec<Protocol>, trust: Trust, timeout: Duration) -> Self {
+        Self {
+            host,
+            port,
+            addresses: Vec::new(),
+            protocols,
+            profile: None,
+            connect_to: None,
+            server_name: None,
+            trust,
+            revocation: Vec::new(),
+            certificate: None,
+            transcript: false,
+            timeout,
+            preamble: Vec::new(),
+            patience: PATIENCE,
+            proxy: None,
+        }
+    }
 
     /// Where to connect.
     fn place(&self) -> (&str, u16) {

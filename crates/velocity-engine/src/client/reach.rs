@@ -113,22 +113,15 @@ impl Reach {
     fn options(&self, origin: &Origin) -> Options {
         let settings = &self.settings;
         let key = (origin.host.to_string(), origin.port);
+        let host = origin.host.to_string();
         Options {
-            host: origin.host.to_string(),
-            port: origin.port,
-            addresses: Vec::new(),
-            protocols: Vec::new(),
             profile: settings.profile,
             connect_to: settings.resolve.get(&key).cloned(),
             server_name: settings.server_name.clone(),
-            trust: settings.trust.clone(),
             revocation: settings.revocation.clone(),
             certificate: settings.certificate.clone(),
-            timeout: Duration::MAX,
-            preamble: Vec::new(),
-            transcript: false,
-            patience: Options::PATIENCE,
             proxy: settings.proxy.clone(),
+            ..Options::new(host, origin.port, Vec::new(), settings.trust.clone(), Duration::MAX)
         }
     }
 

@@ -248,22 +248,12 @@ fn options(address: &Address, tls: &plan::UpstreamTls, timeout: Duration) -> Opt
     let Place::Host(host, port) = &address.place else {
         return None;
     };
+    let trust = client::Options::trust(tls.ca_file.clone(), tls.insecure);
     Some(client::Options {
-        host: host.clone(),
-        port: *port,
-        addresses: Vec::new(),
-        protocols,
-        profile: None,
-        connect_to: None,
         server_name: tls.server_name.clone(),
-        trust: client::Options::trust(tls.ca_file.clone(), tls.insecure),
-        revocation: Vec::new(),
         certificate: tls.certificate.as_ref().map(plan::Certificate::files),
-        transcript: false,
-        timeout,
-        preamble: Vec::new(),
         patience: PATIENCE.max(timeout),
-        proxy: None,
+        ..client::Options::new(host.clone(), *port, protocols, trust, timeout)
     })
 }
 

@@ -54,21 +54,18 @@ impl Connection {
     ) -> PyResult<Self> {
         let unknown =
             |what: &str, value: &str| CoreError(Error::config("OPTION_INVALID", format!("no {what} {value:?}")));
+        let protocols = protocols
+            .iter()
+            .map(|name| Protocol::parse(name).ok_or_else(|| unknown("protocol", name)))
+            .collect::<Result<_, _>>()?;
+        let trust = Options::trust(ca_file, insecure);
         let options = Options {
-            host,
-            port,
-            addresses: Vec::new(),
-            protocols: protocols
-                .iter()
-                .map(|name| Protocol::parse(name).ok_or_else(|| unknown("protocol", name)))
-                .collect::<Result<_, _>>()?,
             profile: match profile {
                 Some(name) => Some(name.parse().map_err(|_| unknown("profile", name))?),
                 None => None,
             },
             connect_to,
             server_name,
-            trust: Options::trust(ca_file, insecure),
             revocation: crl_files,
             certificate: cert_file.zip(key_file).map(|(chain, key)| certificate::Files {
                 chain,
@@ -77,10 +74,7 @@ impl Connection {
                 classical_chain: classical_cert_file,
             }),
             transcript,
-            timeout: duration(timeout),
-            preamble: Vec::new(),
-            patience: Options::PATIENCE,
-            proxy: None,
+            ..Options::new(host, port, protocols, trust, duration(timeout))
         };
         let inner = wait_for(py, async { client::Connection::open(&options).await })?;
         let report = inner.report.clone();

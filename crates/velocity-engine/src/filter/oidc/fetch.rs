@@ -120,24 +120,10 @@ impl Endpoint {
         fields: &[(String, String)],
         body: Option<Bytes>,
     ) -> Result<Answer> {
-        let mut connection = Connection::open(&Options {
-            host: self.host.clone(),
-            port: self.port(),
-            addresses: Vec::new(),
-            protocols: vec![Protocol::H2, Protocol::H1],
-            profile: None,
-            connect_to: None,
-            server_name: None,
-            trust: Options::trust(ca_file.cloned(), false),
-            revocation: Vec::new(),
-            certificate: None,
-            transcript: false,
-            timeout: TIMEOUT,
-            preamble: Vec::new(),
-            patience: Options::PATIENCE,
-            proxy: None,
-        })
-        .await?;
+        let trust = Options::trust(ca_file.cloned(), false);
+        let protocols = vec![Protocol::H2, Protocol::H1];
+        let options = Options::new(self.host.clone(), self.port(), protocols, trust, TIMEOUT);
+        let mut connection = Connection::open(&options).await?;
         let mut response = connection.request(method, self.path(), fields, body).await?;
         let mut content = BytesMut::new();
         while let Some(chunk) = next_chunk(&mut response.body).await? {
