@@ -309,6 +309,19 @@ def test_code_that_changes_under_load(tmp_path: Path) -> None:
         load.goes_on()
 
 
+def test_code_of_the_same_size_within_a_second(tmp_path: Path) -> None:
+    """Python's bytecode knows its source by size and whole seconds."""
+    file = tmp_path / "changes.py"
+    write_version(tmp_path, "b'0'")
+    times = file.stat()
+    flags = ("changes:app", "--app-dir", str(tmp_path), "--reload", "--no-access-log")
+    with Server(tmp_path, *flags, files=False) as server, Load(server.port) as load:
+        for text in ("1", "2", "3"):
+            write_version(tmp_path, f"b'{text}'")
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+            load.hears(text.encode(), 20)
+
+
 def test_code_that_fails_at_first(tmp_path: Path) -> None:
     (tmp_path / "changes.py").write_text("open('tried', 'w').close()\nraise ValueError('not yet')\n")
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from velocity import _core
 from velocity.errors import ApplicationError
+from velocity.server import development
 from velocity.server.worker import BEAT, Duty
 from velocity.telemetry import logs
 
@@ -67,7 +68,7 @@ class Crew:
         self._members: list[_Member] = []
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._changed: asyncio.Queue[str] = asyncio.Queue()
+        self._changed: asyncio.Queue[frozenset[Path]] = asyncio.Queue()
         self._deaths = 0
         self._stopping = False
 
@@ -87,7 +88,7 @@ class Crew:
                     raise
                 _report(error, "app_failed")
                 logs.log("warn", "waiting", "the application does not start: waiting for the next change of its code")
-                await self._changed.get()
+                development.forget_bytecode(await self._changed.get())
             else:
                 break
         if self._program.watched:
@@ -178,15 +179,14 @@ class Crew:
         await member.leave(self._patience)
 
     async def _watch(self) -> None:
-        from velocity.server import development
-
-        async for names in development.changes(tuple(map(Path, self._program.watched))):
-            self._changed.put_nowait(names)
+        async for files in development.changes(tuple(map(Path, self._program.watched))):
+            self._changed.put_nowait(files)
 
     async def _follow(self) -> None:
         while True:
-            names = await self._changed.get()
-            logs.log("info", "code_changed", "starting the new code", files=names)
+            files = await self._changed.get()
+            logs.log("info", "code_changed", "starting the new code", files=development.names(files))
+            development.forget_bytecode(files)
             await self._renew()
 
     def wants_replacement(self, member: _Member) -> None:
