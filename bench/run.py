@@ -39,7 +39,7 @@ from suite.flame import FLAMES
 from suite.server import CLIENT_CPU, SERVER_CPU, Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from suite.clients import Numbers
 
@@ -185,9 +185,9 @@ def run(bench: Bench, contestants: dict[str, Contestant], knobs: Knobs) -> dict[
 
 
 def in_order(bench: Bench, rounds: dict[str, list[Numbers]]) -> dict[str, list[Numbers]]:
-    """Series in the order of the contestants, whoever had the first turn."""
-    order: Sequence[str] = bench.contestants
-    return dict(sorted(rounds.items(), key=lambda item: order.index(item[0].split()[0])))
+    """Series in the order of the contestants, whoever had the first turn, and before those of nobody's."""
+    order = {name: place for place, name in enumerate(bench.contestants)}
+    return dict(sorted(rounds.items(), key=lambda item: order.get(item[0].split()[0], len(order))))
 
 
 def shown(contestant: Contestant) -> str:

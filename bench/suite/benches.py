@@ -528,12 +528,13 @@ PYTHON = (
         (Goal("velocity", 1.1, "granian"),),
     ),
     Bench(
-        "python-h3", f"ASGI application, {python.SMALL[1]} bytes, {CONNECTIONS} connections x {STREAMS} streams, h3",
+        "python-h3",
+        f"ASGI application, {python.SMALL[1]} bytes, {python.H3_CONNECTIONS} connections x {STREAMS} streams, h3",
         "rps", "requests/s", ("velocity", "hypercorn"), python.requests_h3(*python.SMALL),
         (Goal("velocity", 8.0, "hypercorn"),),
     ),
     Bench(
-        "python-h3-10k", f"ASGI application, 10 KiB, {CONNECTIONS} connections x {STREAMS} streams, h3",
+        "python-h3-10k", f"ASGI application, 10 KiB, {python.H3_CONNECTIONS} connections x {STREAMS} streams, h3",
         "rps", "requests/s", ("velocity", "hypercorn"), python.requests_h3(*python.TEN),
         (Goal("velocity", 8.0, "hypercorn"),),
     ),
