@@ -25,7 +25,6 @@ ASKED = [
     ("GET", "/json/%22%3C%C3%A4?q=a%20b&q=c"),
     ("HEAD", "/json/Ada"),
     ("GET", "/text"),
-    ("GET", "/page/%3Cb%3E?q=%26"),
     ("GET", "/robots.txt"),
     ("GET", "/static/"),
     ("GET", "/static/sub/a.txt"),
@@ -43,22 +42,18 @@ COMPARED = ("content-type", "location", "cache-control", "x-path", "x-frame-opti
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> EdgeApp:
     folder = tmp_path_factory.mktemp("rules")
-    templates = folder / "templates"
-    templates.mkdir()
-    (templates / "page.html.j2").write_text("<p>{{ name }} {{ query.q }}</p>")
     (folder / "secret").write_text("secret")
     (folder / "public" / "sub").mkdir(parents=True)
     (folder / "public" / "index.html").write_text("home")
     (folder / "public" / "sub" / "a.txt").write_text("a")
     (folder / "public" / ".hidden").write_text("h")
     (folder / "public" / "out").symlink_to(folder)
-    app = EdgeApp(templates_dir=templates)
+    app = EdgeApp()
     app.with_rate_limit(100, per=60).with_headers({"x-path": "{{ path }}"}).with_security_headers(
         x_frame_options="DENY"
     )
     app.rules.json("/json/{name}", {"z": ["{{ name }}", 1, None, 1.5], "a": "{{ query.q }} {{ method }}"})
     app.rules.text("/text", "{{ as it is }} ä", status=203)
-    app.rules.template("/page/{name}", "page.html.j2")
     app.rules.file("/robots.txt", folder / "public" / "sub" / "a.txt")
     app.rules.files("/static", folder / "public", cache_control="max-age=60")
     app.rules.redirect("/old/{name}", "/new/{{ name }}?q={{ query.q }}")
@@ -79,7 +74,6 @@ def engine(app: EdgeApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
             "tls": {"certificates": [certificate(make(folder))]},
             "sites": routing.sites,
             "filters": routing.filters.filters,
-            "templates": app.templates.folder,
             "workers": 1,
         }
     )

@@ -7,6 +7,7 @@ Variables of templates are those of the data plane: the parameters of the path b
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from anyio import to_thread
 
 from velocity.config import action
+from velocity.edge.files import FileContent, media_type
 from velocity.edge.forms import UploadFile
 from velocity.edge.problems import HTTPProblem
 from velocity.edge.responses import URI_SIGNS, EdgeResponse, encoded
@@ -21,12 +23,22 @@ from velocity.edge.rules import templated
 from velocity.edge.templates import page_type
 
 if TYPE_CHECKING:
+    from velocity.edge.exchange import Exchange
     from velocity.edge.requests import Connection, EdgeRequest
+    from velocity.edge.responses import Content
     from velocity.edge.rules import RuleRoute
     from velocity.edge.templates import Templates
     from velocity.edge.types import Scope
 
 __all__ = ["answer", "variables"]
+
+_PORT = re.compile(r":[0-9]*\Z")
+_REASONS = {
+    404: "not found\n",
+    412: "the file is not what you expect\n",
+    416: "there is no such range\n",
+}
+"""What the data plane says of a file that it does not send."""
 
 
 class _Names(dict[str, Any]):
@@ -50,20 +62,35 @@ class _Fields(dict[str, str]):
         return self[other]
 
 
+class _Told:
+    """Content that cannot always be sent: the data plane says why in a line of text."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    async def send(self, response: EdgeResponse, exchange: Exchange) -> None:
+        """Send it, or why not."""
+        try:
+            await self._content.send(response, exchange)
+        except HTTPProblem as problem:
+            await _said(problem).send(exchange)
+
+
 async def answer(rule: RuleRoute, request: EdgeRequest, templates: Templates) -> EdgeResponse:
     """Answer a request by a rule.
 
     Raises:
-        HTTPProblem: 404 for a file that is not there.
+        HTTPProblem: a form that cannot be read.
     """
     if isinstance(rule, action.TextRoute):
-        return EdgeResponse(rule.body, rule.status, content_type=rule.content_type)
+        return EdgeResponse(rule.body, rule.status, content_type=rule.content_type if rule.body else None)
     if isinstance(rule, action.StaticFileRoute):
-        response = EdgeResponse.file(rule.file, content_type=rule.content_type)
-        response.status = rule.status
-        return response
+        return _file(rule.file, rule.content_type, status=rule.status)
     if isinstance(rule, action.FilesRoute):
-        return await to_thread.run_sync(_from_folder, rule, request)
+        try:
+            return await to_thread.run_sync(_from_folder, rule, request)
+        except HTTPProblem as problem:
+            return _said(problem)
     known = variables(request)
     if isinstance(rule, action.JsonRoute):
         body = templated(rule.body, lambda text: templates.inline(text, known))
@@ -86,12 +113,14 @@ def variables(connection: Connection) -> dict[str, Any]:
     basic: dict[str, Any] = {
         "method": scope.get("method", "GET"),
         "path": _as_sent(scope),
-        "host": connection.host,
-        "scheme": connection.scheme,
+        "host": _PORT.sub("", connection.host),
+        "scheme": "https" if connection.scheme in ("https", "wss") else "http",
         "client": connection.client.host if connection.client else "",
         "identity": connection.tls.identity,
     }
-    headers = _Fields({name: connection.headers[name] for name in connection.headers})
+    headers = _Fields({})
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), value.decode("utf-8", "replace"))
     return {
         **basic,
         "request": {**basic, "query": query, "headers": headers},
@@ -114,7 +143,25 @@ def _redirect(rule: action.RedirectRoute, location: str) -> EdgeResponse:
     # Two slashes at the beginning would be another host (RFC 3986 section 4.2).
     if local and location.startswith("//"):
         location = f"/{location.lstrip('/')}"
-    return EdgeResponse.redirect(location, rule.status)
+    return _elsewhere(location, rule.status, "this is elsewhere\n")
+
+
+def _elsewhere(location: str, status: int, text: str) -> EdgeResponse:
+    return EdgeResponse.text(text, status, {"location": quote(location, safe=URI_SIGNS)})
+
+
+def _said(problem: HTTPProblem) -> EdgeResponse:
+    return EdgeResponse.text(_REASONS[problem.status], problem.status, problem.headers)
+
+
+def _file(
+    path: str | Path, content_type: str | None = None, headers: dict[str, str] | None = None, status: int = 200
+) -> EdgeResponse:
+    kind = content_type
+    if kind is None:
+        kind = media_type(str(path))
+        kind += "; charset=utf-8" if kind in ("application/json", "application/javascript") else ""
+    return EdgeResponse(_Told(FileContent(Path(path), None, kind)), status, headers)
 
 
 def _from_folder(rule: action.FilesRoute, request: EdgeRequest) -> EdgeResponse:
@@ -133,14 +180,15 @@ def _from_folder(rule: action.FilesRoute, request: EdgeRequest) -> EdgeResponse:
     if not os.path.isdir(path):  # noqa: PTH112
         if request.path.endswith("/"):
             raise HTTPProblem(404)
-        return EdgeResponse.file(path, headers=headers)
+        return _file(path, headers=headers)
     if not request.path.endswith("/"):
-        address = request.scope["path"]
-        return EdgeResponse.redirect(f"/{quote(address.strip('/'), safe=URI_SIGNS)}/", 308)
+        query = request.scope.get("query_string", b"").decode("latin-1")
+        location = f"/{_as_sent(request.scope).lstrip('/')}/" + (f"?{query}" if query else "")
+        return _elsewhere(location, 308, "this is a directory\n")
     for name in rule.index:
         page = Path(path, name)
         if page.is_file():
-            return EdgeResponse.file(page, headers=headers)
+            return _file(page, headers=headers)
     raise HTTPProblem(404)
 
 

@@ -163,14 +163,15 @@ class EdgeApp(Router):
             ConfigError: RULE_INVALID.
         """
         values = {"kind": "headers", "default": dict(fields)}
-        self.rules.headers.append(checked(HeadersRule, values, "header fields"))
+        self.rules.headers = (*self.rules.headers, checked(HeadersRule, values, "header fields"))
         return self
 
     def plan_rules(self) -> EdgeConfig:
         """The rules as an edge configuration, for a server that carries them out itself.
 
         Such a server sets `rules.enforced`, or `rules` in the extension `velocity` of each scope, and then nothing is
-        carried out twice.
+        carried out twice. Routes that the data plane would answer otherwise than Python are not among them; nor are any
+        where an ASGI middleware is around the application, for that sees every answer.
         """
         python = [
             (pattern, frozenset(route.declaration.methods))
@@ -178,7 +179,7 @@ class EdgeApp(Router):
             if route.rule is None
             for pattern in _patterns(route.declaration)
         ]
-        return self.rules.compiled(self.templates.folder, python)
+        return self.rules.compiled(python, answers=not self._around)
 
     @property
     def default_fields(self) -> list[tuple[str, str]]:
@@ -205,7 +206,11 @@ class EdgeApp(Router):
             factory: called with the application inside.
             args: what else it takes.
             kwargs: likewise.
+
+        Raises:
+            ConfigError: RULES_FIXED, the data plane gives answers that it would not see.
         """
+        self.rules.check_open()
         self._around.append(lambda inner: factory(inner, *args, **kwargs))
         self._stack = None
 
@@ -309,6 +314,8 @@ class EdgeApp(Router):
     # --- routes ---
 
     def _take(self, declaration: Declaration) -> None:
+        if self.rules.routes:
+            self.rules.check_open()  # it might be more exact than one of them
         if declaration.kind == "mount":
             route = Route(declaration)
         else:

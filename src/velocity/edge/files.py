@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 import time
+from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
@@ -26,26 +27,67 @@ __all__ = ["FileContent", "disposition", "media_type"]
 
 _PIECE = 256 << 10
 _TYPES = mimetypes.MimeTypes()
-"""By name alone, whatever files a machine has about that, with what older Pythons do not know."""
+"""By name alone, whatever files a machine has about that, with what the data plane knows besides, or otherwise."""
 for _kind, _suffixes in {
-    "text/javascript": (".js", ".mjs"),
-    "text/markdown": (".md",),
-    "text/yaml": (".yaml", ".yml"),
-    "image/avif": (".avif",),
-    "image/webp": (".webp",),
-    "font/woff": (".woff",),
-    "font/woff2": (".woff2",),
-    "application/wasm": (".wasm",),
+    "text/javascript": ".js .jsx",
+    "application/javascript": ".mjs",
+    "text/calendar": ".ics",
+    "text/markdown": ".md",
+    "text/plain": ".ini .log .map .py",
+    "text/sgml": ".sgm .sgml",
+    "text/x-scss": ".scss",
+    "text/x-toml": ".toml",
+    "text/x-yaml": ".yaml .yml",
+    "text/xml": ".wsdl .xsl",
+    "image/avif": ".avif",
+    "image/svg+xml": ".svgz",
+    "image/webp": ".webp",
+    "image/x-icon": ".ico",
+    "audio/aiff": ".aif .aifc .aiff",
+    "audio/flac": ".flac",
+    "audio/m4a": ".m4a",
+    "audio/mid": ".mid .midi",
+    "audio/ogg": ".ogg .opus",
+    "audio/wav": ".wav",
+    "audio/x-mpegurl": ".m3u .m3u8",
+    "video/3gpp": ".3gp .3gpp",
+    "video/3gpp2": ".3g2",
+    "video/vnd.dlna.mpeg-tts": ".ts",
+    "video/x-matroska": ".mkv",
+    "font/ttf": ".ttf",
+    "font/woff2": ".woff2",
+    "application/font-sfnt": ".otf",
+    "application/font-woff": ".woff",
+    "application/atom+xml": ".atom",
+    "application/epub+zip": ".epub",
+    "application/geo+json": ".geojson",
+    "application/gzip": ".gz",
+    "application/java-archive": ".jar",
+    "application/ld+json": ".jsonld",
+    "application/rdf+xml": ".rdf",
+    "application/rss+xml": ".rss",
+    "application/rtf": ".rtf",
+    "application/vnd.android.package-archive": ".apk",
+    "application/vnd.ms-fontobject": ".eot",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/wasm": ".wasm",
+    "application/x-7z-compressed": ".7z",
+    "application/x-bzip2": ".bz2",
+    "application/x-compressed": ".tgz",
+    "application/x-rar-compressed": ".rar",
+    "application/x-subrip": ".srt",
+    "application/x-xz": ".xz",
+    "application/xhtml+xml": ".xhtml",
 }.items():
-    for _suffix in _suffixes:
+    for _suffix in _suffixes.split():
         _TYPES.add_type(_kind, _suffix)
 
 
 def media_type(name: str) -> str:
     """The media type of a file by its name, texts with their charset."""
-    kind, coding = _TYPES.guess_type(name)
-    if kind is None or coding is not None:
-        return "application/octet-stream"
+    kind = _TYPES.types_map[True].get(PurePath(name).suffix.lower(), "application/octet-stream")
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
@@ -85,6 +127,7 @@ class FileContent:
         if response.status == 200 and exchange.scope["method"] in ("GET", "HEAD"):
             fields.setdefault("etag", validators.etag)
             fields.setdefault("last-modified", validators.last_modified)
+            fields.setdefault("accept-ranges", "bytes")
             asked = Headers(exchange.scope["headers"])
             verdict = validators.verdict(asked)
             if verdict == "failed":
@@ -94,7 +137,6 @@ class FileContent:
                 await exchange.start(304, fields.raw)
                 await exchange.body(b"", more=False)
                 return
-            fields.setdefault("accept-ranges", "bytes")
             # Range is for GET alone (RFC 9110 section 14.2).
             if "range" in asked and exchange.scope["method"] == "GET" and validators.allows_range(asked):
                 parts = parse_ranges(asked["range"], size)

@@ -8,29 +8,44 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from velocity.edge.answers import variables
-from velocity.edge.headers import MutableHeaders
 from velocity.edge.limits import RateLimiter
 from velocity.edge.problems import HTTPProblem
 from velocity.edge.requests import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from velocity.config.middleware import RateLimitRule
     from velocity.edge.app import EdgeApp
     from velocity.edge.rules import Rules
     from velocity.edge.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "enforced_by_server", "without_rules"]
+__all__ = ["Guard", "enforced", "enforced_by_server", "without_rules"]
 
 _log = logging.getLogger("velocity.edge")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REFUSED = b"too many requests, try again later\n"
 
 
 def enforced_by_server(scope: Scope) -> bool:
     """Whether the server carries out the rules of the application itself."""
     return bool(((scope.get("extensions") or {}).get("velocity") or {}).get("rules"))
+
+
+def enforced(app: ASGIApp) -> ASGIApp:
+    """An application as a server calls it that carries out its rules: every scope says so."""
+
+    def told(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        extensions = dict(scope.get("extensions") or {})
+        # What is said of a connection is shared by all requests of it, whomever they are for.
+        extensions["velocity"] = {**extensions.get("velocity", {}), "rules": True}
+        return app({**scope, "extensions": extensions}, receive, send)
+
+    return told
 
 
 def without_rules(scope: Scope) -> dict[str, Any]:
@@ -108,16 +123,16 @@ class Guard:
         """The value of a field by its template; None where a client has put into it what no field can have."""
         try:
             text = self._app.templates.inline(template, variables(Connection(scope, self._app)))
-            return MutableHeaders.of({"x": text}).raw[0][1]
-        except (HTTPProblem, ValueError):
+        except HTTPProblem:
             return None
+        return None if _FORBIDDEN.search(text) else text.encode()
 
     def _defaults(self) -> list[tuple[bytes, bytes, str | None]]:
         """Fields of every answer that has none of the name: name, value, and the template where the value is one."""
         rules = (self._rules.security_headers, len(self._rules.headers))
         if self._known is None or self._known[0] != rules:
             fields = [
-                (name.encode("ascii"), value.encode("latin-1", "replace"), value if "{" in value else None)
+                (name.encode("ascii"), value.encode(), value if "{" in value else None)
                 for name, value in self._app.default_fields
             ]
             self._known = (rules, fields)

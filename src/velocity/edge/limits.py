@@ -97,7 +97,7 @@ class RateLimiter:
     def key_of(self, connection: Connection) -> str:
         """Whom a request counts for; by address, where it does not have what is counted by."""
         if self._key == "path":
-            return f"path {hash(connection.scope['path'])}"
+            return f"path {hash(connection.scope.get('raw_path') or connection.scope['path'])}"
         if not isinstance(self._key, str):
             if self._key.header is not None:
                 value = connection.headers.get(self._key.header)

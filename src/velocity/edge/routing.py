@@ -19,7 +19,7 @@ from velocity.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["WEBSOCKET", "Found", "RouteTree", "beats", "pattern_segments"]
+__all__ = ["WEBSOCKET", "Found", "RouteTree", "beats", "overlap", "pattern_segments"]
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ def beats(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
             return False
         if mine.startswith("{") != theirs.startswith("{"):
             exact = theirs.startswith("{")
-            return exact and bool(mine) and _overlap(one, other)
+            return exact and bool(mine) and overlap(one, other)
         if not mine.startswith("{") and mine != theirs:
             return False
     return False
@@ -183,7 +183,7 @@ def _may_begin(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return any(one[len(other) - 1 :])
 
 
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether any path matches both."""
     for at, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine.startswith("{*") or theirs.startswith("{*"):

@@ -2,7 +2,7 @@
 
 They are kept in the models of `edge.yaml`, so that what an application says and what a file says is one thing.
 `EdgeApp.plan_rules` gives them to the server; under any other server `velocity.edge.guard` does the same in Python,
-except for the web application firewall.
+except for the web application firewall. What the two would do differently stays in Python: see `velocity.edge.native`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from velocity.config import action
 from velocity.config.edge import EdgeConfig
 from velocity.config.middleware import HeadersRule, RateLimitRule, SecurityHeaders, WafRules
-from velocity.edge.routing import beats, pattern_segments
+from velocity.edge.native import is_native, is_native_text
+from velocity.edge.routing import WEBSOCKET, beats, overlap, pattern_segments
 from velocity.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,13 +57,43 @@ class Rules:
     """
 
     def __init__(self, added: Callable[[RuleRoute], None]) -> None:
+        self._fixed = False
         self.rate_limit: RateLimitRule | None = None
         self.waf: WafRules | None = None
         self.security_headers: SecurityHeaders | bool = True
-        self.headers: list[HeadersRule] = []
+        self.headers: tuple[HeadersRule, ...] = ()
         self.routes: list[RuleRoute] = []
         self.enforced = False
         self._added = added
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _POLICIES and self._fixed:
+            self.check_open()
+        super().__setattr__(name, value)
+
+    def check_open(self) -> None:
+        """Refuse changes that would have no effect.
+
+        Raises:
+            ConfigError: RULES_FIXED, the server has taken the rules.
+        """
+        if self._fixed:
+            raise ConfigError(
+                "RULES_FIXED",
+                "the data plane has the rules of this application, which change no more",
+                "say them when the module is imported, or on startup",
+            )
+
+    def fix(self) -> None:
+        """Let nothing change any more."""
+        self._fixed = True
+
+    @property
+    def only_in_python(self) -> str:
+        """Why the data plane cannot do what every request meets; empty where it can."""
+        texts = [value for rule in self.headers for _, value in rule.default]
+        bad = next((text for text in texts if not is_native_text(text)), None)
+        return "" if bad is None else f"{bad!r} of a header field is more than the names of variables"
 
     # --- answers without Python ---
 
@@ -109,43 +140,76 @@ class Rules:
         self._route(action.RedirectRoute, path, methods, kind="redirect", to=to, status=status)
 
     def _route(self, model: type[Any], path: str, methods: Iterable[str], **values: Any) -> None:
+        self.check_open()
         route: RuleRoute = checked(model, {"path": path, "methods": list(methods), **values}, f"the rule for {path}")
         self._added(route)
         self.routes.append(route)
 
     # --- what the server is given ---
 
-    def compiled(self, templates_dir: Path | None, python: Iterable[tuple[str, frozenset[str]]]) -> EdgeConfig:
+    def compiled(self, python: Iterable[tuple[str, frozenset[str]]], *, answers: bool = True) -> EdgeConfig:
         """The rules as the edge configuration that the server runs.
 
-        A route stays in Python if Python has a more exact one for some of its requests: the data plane comes first, and
-        would take them.
+        The data plane comes first, so it gets no route that would take from Python what is Python's: requests that a
+        handler, or a rule that stays in Python, answers more exactly.
 
         Args:
-            templates_dir: of the application.
             python: path and methods of every route that is no rule.
+            answers: whether there are to be routes at all.
         """
         others = [(pattern_segments(path), methods) for path, methods in python]
-
-        def hidden(route: RuleRoute) -> bool:
-            methods = frozenset(route.methods)
-            return any(
-                (theirs & methods or "*" in theirs) and beats(segments, mine)
-                for mine in map(pattern_segments, patterns_of(route))
-                for segments, theirs in others
-            )
-
-        routes = [route for route in self.routes if not hidden(route)]
-        # The first that matches answers there, the most exact here.
-        ordered = sorted(routes, key=lambda route: [_exactness(one) for one in pattern_segments(patterns_of(route)[0])])
+        routes = list(self.routes) if answers else []
+        staying = [route for route in routes if not is_native(route) or _is_hidden(route, others)]
+        while staying:
+            routes = [route for route in routes if route not in staying]
+            others += _taken_by(staying)
+            staying = [route for route in routes if _is_hidden(route, others)]
+        ordered = sorted(routes, key=_order)
         return EdgeConfig(
-            templates_dir=str(templates_dir) if templates_dir else None,
             rate_limit=self.rate_limit,
             waf=self.waf,
             security_headers=self.security_headers,
-            middlewares=tuple(self.headers),
+            middlewares=self.headers,
             routes=tuple(ordered),
         )
+
+
+_POLICIES = frozenset({"rate_limit", "waf", "security_headers", "headers"})
+
+
+def _taken_by(routes: Iterable[RuleRoute]) -> list[tuple[tuple[str, ...], frozenset[str]]]:
+    return [(pattern_segments(path), frozenset(route.methods)) for route in routes for path in patterns_of(route)]
+
+
+def _is_hidden(route: RuleRoute, others: Iterable[tuple[tuple[str, ...], frozenset[str]]]) -> bool:
+    """Whether there are requests that match a route and are for one of the others all the same."""
+    methods = _all(frozenset(route.methods))
+    for mine in map(pattern_segments, patterns_of(route)):
+        for theirs, their_methods in others:
+            if (_all(their_methods) & methods or "*" in their_methods) and beats(theirs, mine):
+                return True
+            # A WebSocket begins with a GET, and HEAD is answered by GET only where nothing else does.
+            if "GET" in methods and their_methods == {WEBSOCKET} and overlap(theirs, mine):
+                return True
+            if "HEAD" in their_methods and "HEAD" not in route.methods and _is_same(theirs, mine):
+                return True
+    return False
+
+
+def _all(methods: frozenset[str]) -> frozenset[str]:
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def _is_same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two patterns match the same paths."""
+    return len(one) == len(other) and all(
+        mine == theirs or (0 < _exactness(mine) == _exactness(theirs)) for mine, theirs in zip(one, other, strict=True)
+    )
+
+
+def _order(route: RuleRoute) -> tuple[list[int], bool]:
+    """The first that matches answers there; here it is the most exact one, and HEAD before GET, which brings it."""
+    return [_exactness(one) for one in pattern_segments(patterns_of(route)[0])], "HEAD" not in route.methods
 
 
 def rate_limit(limit: int, per: float | str | timedelta, key: str) -> RateLimitRule:
@@ -190,11 +254,11 @@ def _exactness(segment: str) -> int:
 
 
 def templated(value: JsonValue, render: Callable[[str], str]) -> JsonValue:
-    """JSON with every text but the names of members rendered."""
+    """JSON with every text but the names of members rendered; members are in the order in which the data plane has them."""
     if isinstance(value, str):
         return render(value)
     if isinstance(value, list):
         return [templated(one, render) for one in value]
     if isinstance(value, dict):
-        return {name: templated(one, render) for name, one in value.items()}
+        return {name: templated(one, render) for name, one in sorted(value.items())}
     return value

@@ -61,7 +61,7 @@ class Templates:
 
     def inline(self, text: str, context: Mapping[str, Any]) -> str:
         """Text of a rule with `{{ }}` in it, which stands where nothing needs escaping."""
-        if "{" not in text:
+        if not any(mark in text for mark in ("{{", "{%", "{#")):
             return text
         # There are as many as rules have, and no client adds any.
         template = self._inline.get(text)

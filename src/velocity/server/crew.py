@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velocity import _core
-from velocity.errors import ApplicationError
+from velocity.errors import ApplicationError, VelocityError
 from velocity.server import development
 from velocity.server.worker import BEAT, Duty
 from velocity.telemetry import logs
@@ -30,7 +30,9 @@ from velocity.telemetry import logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from velocity.config.embedding import AppRules
     from velocity.config.program import Program
+    from velocity.server.rules import RuleBook
 
 __all__ = ["Crew"]
 
@@ -57,14 +59,17 @@ class Crew:
     Args:
         program: the application.
         grace: seconds that a worker which is replaced may take to finish; None leaves it to us.
+        rules: where those of the application go.
     """
 
-    def __init__(self, program: Program, grace: float | None) -> None:
+    def __init__(self, program: Program, grace: float | None, rules: RuleBook) -> None:
         self.core = _core.Workers()
         """What the engine asks."""
         self._program = program
+        self._rules = rules
         self._patience = _PATIENCE if grace is None else grace
         self._wanted = program.workers or 1
+        self._loop = asyncio.get_running_loop()
         self._members: list[_Member] = []
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -118,12 +123,13 @@ class Crew:
         """Replace all of them, so that they have the code that is there now."""
         self._later(self._renew())
 
-    async def _hire(self, count: int) -> list[_Member]:
-        """So many new ones, or none."""
-        hired = [_Member(self, self._program) for _ in range(count)]
+    async def _hire(self, count: int, *, all_anew: bool = False) -> list[_Member]:
+        """So many new ones, or none; `all_anew` where those that there are go then."""
+        hired = [_Member(self, self._program, self._rules) for _ in range(count)]
         self._members += hired
         try:
             await asyncio.gather(*(member.start() for member in hired))
+            await self._agree(hired, all_anew=all_anew)
         except BaseException:
             for member in hired:
                 member.kill()
@@ -131,6 +137,31 @@ class Crew:
         for member in hired:
             member.admit()
         return hired
+
+    async def _agree(self, hired: list[_Member], *, all_anew: bool) -> None:
+        """Have the data plane carry out the rules that new workers leave to it, before they get any request.
+
+        Raises:
+            ApplicationError: it cannot.
+        """
+        target, rules = self._program.target, hired[0].rules
+        if any(member.rules != rules for member in hired):
+            what = f"the workers of {target} do not agree about its rules"
+            raise ApplicationError("RULES_DIFFER", what, "rules are the same whenever the module is imported")
+        serving = [member for member in self._members if member.state is _State.READY]
+        if any((member.rules is None) != (rules is None) for member in serving) and not all_anew:
+            # Some would leave their rules to the data plane, and others not.
+            what = f"the code of {target} has changed, and with it who carries out its rules"
+            raise ApplicationError("RULES_DIFFER", what, "SIGHUP to the server replaces all workers")
+        if rules is not None or not serving:
+            await self._put(rules)
+
+    async def _put(self, rules: AppRules | None) -> None:
+        try:
+            await self._loop.run_in_executor(None, self._rules.put, self._program.name, rules)
+        except VelocityError as error:
+            what = f"the rules of {self._program.target} cannot take effect: {error.message}"
+            raise ApplicationError(error.code, what, error.hint) from None
 
     async def _fill(self) -> None:
         """As many as are wanted."""
@@ -160,13 +191,16 @@ class Crew:
         async with self._one_at_a_time:
             before = [member for member in self._members if member.state is _State.READY]
             try:
-                await self._hire(self._wanted)
+                hired = await self._hire(self._wanted, all_anew=True)
             except ApplicationError as error:
                 _report(error, "reload_failed")
                 logs.log("warn", "reload_kept", "the code that is running stays")
                 return
             for member in before:
                 self._later(member.leave(self._patience))
+            if hired[0].rules is None:
+                await asyncio.sleep(0)  # those that left theirs to the data plane get no more requests
+                await self._put(None)
             logs.log("info", "reloaded", f"the workers of {self._program.target} have the new code")
 
     async def _replace(self, member: _Member) -> None:
@@ -215,8 +249,11 @@ class Crew:
 class _Member:
     """One process."""
 
-    def __init__(self, crew: Crew, program: Program) -> None:
+    def __init__(self, crew: Crew, program: Program, rules: RuleBook) -> None:
         self.state = _State.STARTING
+        self.rules: AppRules | None = None
+        """Those that it leaves to the data plane."""
+        self._accepted = rules.accepts(program.name)
         self._crew = crew
         self._core = crew.core
         self._program = program
@@ -257,7 +294,7 @@ class _Member:
         """Start the process; our end of its orders."""
         ours, theirs = socket.socketpair()
         self._number, doorway = self._core.prepare()
-        duty = Duty(self._program, os.getpid(), theirs.fileno(), *logs.settings())
+        duty = Duty(self._program, os.getpid(), self._accepted, theirs.fileno(), *logs.settings())
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "velocity.server.worker", duty.to_json()],
@@ -339,6 +376,7 @@ class _Member:
         self._heard = time.monotonic()
         match message["event"]:
             case "ready" if not self._ready.done():
+                self.rules = _rules(message["rules"])
                 self._ready.set_result(None)
             case "failed" if not self._ready.done():
                 lines = tuple(message["lines"])
@@ -377,6 +415,14 @@ class _Line(asyncio.Protocol):
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._hear(json.loads(line))
+
+
+def _rules(told: dict[str, Any] | None) -> AppRules | None:
+    if told is None:
+        return None
+    from velocity.config.embedding import AppRules
+
+    return AppRules.model_validate(told)
 
 
 def _reason(code: int) -> str:

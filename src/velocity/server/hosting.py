@@ -18,6 +18,7 @@ from velocity.asgi.interface import adapt
 from velocity.asgi.lifespan import Lifespan
 from velocity.asgi.loading import load
 from velocity.asgi.loops import loop_factory
+from velocity.server.rules import RuleBook, take
 from velocity.server.stopping import SIGNALS, TURN, Draining, aborted
 from velocity.telemetry import logs
 
@@ -92,7 +93,7 @@ class _Hosting:
         self.awaited = SIGNALS if reloader is None else SIGNALS | {signal.SIGHUP}
         if any(application is None for _, application, _ in applications):
             self.awaited = self.awaited | {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU}
-        self._plan = plan
+        self._rules = RuleBook(plan)
         self._applications = applications
         self._grace = grace
         self._on_start = on_start
@@ -152,7 +153,7 @@ class _Hosting:
                 if application is None:
                     from velocity.server.crew import Crew
 
-                    crew = Crew(program, self._grace)
+                    crew = Crew(program, self._grace, self._rules)
                     self._crews.append(crew)
                     if not await self._unless_stopped(crew.start()):
                         return 0
@@ -161,8 +162,10 @@ class _Hosting:
                 lifespan = Lifespan(application, program.lifespan if has_lifespan else "off", program.target)
                 lifespans.append(lifespan)
                 await lifespan.startup()
+                taken = take(application, program.target, accepted=self._rules.accepts(program.name))
+                self._rules.put(program.name, taken.rules)
                 bridges[program.name] = Bridge(
-                    application,
+                    taken.application,
                     program.target,
                     state=lifespan.state if lifespan.supported else None,
                     max_requests=program.most_requests(),
@@ -203,9 +206,10 @@ class _Hosting:
     def _serve(self, hosted: dict[str, _core.Application | _core.Workers]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, self.awaited)
         try:
-            self._engine = _core.Engine(self._plan, hosted)
+            self._engine = _core.Engine(self._rules.plan, hosted)
+            self._rules.start(self._engine)
             if self._reloader is not None:
-                self._reloader.start(self._engine)
+                self._reloader.start(self._rules)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self.awaited)
         self._on_start(self._engine.addresses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from velocity.config.problems import InvalidConfigError, dotted
 from velocity.errors import VelocityError
@@ -12,7 +12,6 @@ from velocity.server import configured, judge, watch
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
-    from velocity import _core
     from velocity.config.configuration import Configuration
     from velocity.config.problems import KeyPath
     from velocity.config.source import Tree
@@ -28,6 +27,13 @@ def warn(configuration: Configuration) -> None:
         logs.log("warn", "config_warning", str(problem), key=problem.key, hint=problem.hint)
 
 
+class Reloads(Protocol):
+    """The engine, or what stands before it."""
+
+    def reload(self, plan: str) -> None:
+        """Take another Plan."""
+
+
 class Reloader:
     """Follows the files of a configuration, from `start` to `stop`.
 
@@ -41,11 +47,11 @@ class Reloader:
         """Those that are bound: they stay."""
         self._certificates = watch.stamps(map(Path, prepared.launch.certificate_files))
         self._pinned = dict(prepared.configuration.tree.pinned)
-        self._engine: _core.Engine | None = None
+        self._engine: Reloads | None = None
         self._lock = threading.Lock()
         self._watcher = watch.Watcher(files_of(prepared), self._changed)
 
-    def start(self, engine: _core.Engine) -> None:
+    def start(self, engine: Reloads) -> None:
         """Begin to watch."""
         self._engine = engine
         self._watcher.start()
@@ -83,7 +89,7 @@ class Reloader:
             except Exception as error:  # a thread that dies would follow nothing more
                 logs.log("error", "reload_failed", f"internal error: {type(error).__name__}: {error}")
 
-    def _swap(self, engine: _core.Engine, prepared: configured.Prepared, why: str, *, forced: bool) -> None:
+    def _swap(self, engine: Reloads, prepared: configured.Prepared, why: str, *, forced: bool) -> None:
         plan = prepared.launch.plan
         certificates = watch.stamps(map(Path, prepared.launch.certificate_files))
         self._watcher.follow(files_of(prepared))

@@ -1,7 +1,8 @@
 """A worker: a process for one application, which `velocity.server.crew` starts and hears of.
 
 What it is to run comes as an argument, its requests through standard input, and orders through another socket, on which
-it says that it is ready, that its event loop turns, and that it has had enough.
+it says that it is ready, and with which rules for the data plane, that its event loop turns, and that it has had
+enough.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from velocity.asgi.loading import load, own_stack
 from velocity.asgi.loops import loop_factory
 from velocity.config.program import Program
 from velocity.errors import ApplicationError, VelocityError
+from velocity.server.rules import take
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Duty(NamedTuple):
     program: Program
     parent: int
     """Its process."""
+    rules: bool
+    """Whether the data plane takes the rules of the application."""
     control: int
     """The descriptor of the socket for orders."""
     log_format: str | None
@@ -102,6 +106,7 @@ def main() -> int:
 class _Worker:
     def __init__(self, duty: Duty, core: _core.Worker, control: socket.socket) -> None:
         self._program = duty.program
+        self._accepted = duty.rules
         self._core = core
         self._control = control
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,8 +130,9 @@ class _Worker:
         self._loop = asyncio.get_running_loop()
         lifespan = Lifespan(application, program.lifespan if has_lifespan else "off", program.target)
         await lifespan.startup()
+        taken = take(application, program.target, accepted=self._accepted)
         bridge = Bridge(
-            application,
+            taken.application,
             program.target,
             state=lifespan.state if lifespan.supported else None,
             max_requests=program.most_requests(),
@@ -138,7 +144,7 @@ class _Worker:
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._beat()
         self._core.serve(bridge.core)
-        self.tell("ready")
+        self.tell("ready", rules=None if taken.rules is None else taken.rules.model_dump(mode="json"))
         try:
             order = await orders.get()
             while order == b"stop" and not (self._core.is_quiet and bridge.running == 0):

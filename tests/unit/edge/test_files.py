@@ -188,9 +188,10 @@ def test_downloads(path: Path) -> None:
     [
         ("a.html", "text/html; charset=utf-8"),
         ("a.json", "application/json"),
-        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.JS", "text/javascript; charset=utf-8"),
         ("a.woff2", "font/woff2"),
-        ("a.tar.gz", "application/octet-stream"),
+        ("a.tar.gz", "application/gzip"),
+        (".gz", "application/octet-stream"),
         ("a", "application/octet-stream"),
     ],
 )

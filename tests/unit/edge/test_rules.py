@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from velocity.config.edge import EdgeConfig
 from velocity.config.middleware import RateLimitRule
-from velocity.edge import EdgeApp, EdgeRequest, EdgeResponse, Next
+from velocity.edge import EdgeApp, EdgeRequest, EdgeResponse, Next, WebSocket
 from velocity.edge import limits as limiting
 from velocity.edge.limits import RateLimiter
 from velocity.edge.testing import TestClient
@@ -63,10 +63,10 @@ def test_a_redirect_stays_on_this_host() -> None:
     ("path", "status", "content"),
     [
         ("/static/", 200, "home"),
-        ("/static", 308, ""),
+        ("/static", 308, "this is a directory\n"),
         ("/static/index.html", 200, "home"),
         ("/static/sub/a.txt", 200, "a"),
-        ("/static/sub", 308, ""),
+        ("/static/sub", 308, "this is a directory\n"),
         ("/static/sub/", 404, None),
         ("/static/.hidden", 404, None),
         ("/static/sub/../index.html", 404, None),
@@ -121,7 +121,6 @@ def test_the_configuration(tmp_path: Path) -> None:
     app.with_security_headers(content_security_policy=None, x_frame_options="DENY")
     plan = app.plan_rules()
     assert isinstance(plan, EdgeConfig)
-    assert plan.templates_dir == str(tmp_path)
     assert plan.rate_limit == RateLimitRule(limit=100, window="60s")  # type: ignore[arg-type]
     assert plan.waf is not None
     assert not isinstance(plan.waf, bool)
@@ -130,7 +129,7 @@ def test_the_configuration(tmp_path: Path) -> None:
     assert plan.security_headers.x_frame_options == "DENY"
     assert [one.model_dump()["default"] for one in plan.middlewares] == [(("x-a", "{{ path }}"),)]
     assert [route.path[1] for route in plan.routes] == [
-        "/text", "/robots.txt", "/same", "/json/{name}", "/page/{name}", "/old/{name}", "/static",
+        "/text", "/robots.txt", "/same", "/json/{name}", "/old/{name}", "/static",
     ]  # fmt: skip
 
 
@@ -151,6 +150,78 @@ def test_what_python_answers_more_exactly_stays_in_python() -> None:
     assert [client.get(path).text for path in ("/a/me", "/a/x", "/c/d", "/c/x", "/m/x")] == [
         "python", '"rule"\n', "rule", "python", "rule",
     ]  # fmt: skip
+
+
+def test_what_stays_in_python_hides_others() -> None:
+    """A rule that is less exact than one which stays would answer in its place."""
+    app = EdgeApp()
+    app.rules.json("/a/{x}", "stays for /a/me")
+    app.rules.text("/{y}/zed", "stays for /a/zed")
+    app.rules.text("/{*rest}", "stays for all of them")
+    app.rules.text("/b/c", "goes")
+    app.get("/a/me")(lambda: "python")
+    assert [route.path[1] for route in app.plan_rules().routes] == ["/b/c"]
+    client = TestClient(app)
+    assert [client.get(path).text for path in ("/a/zed", "/q/zed", "/x")] == [
+        '"stays for /a/me"\n', "stays for /a/zed", "stays for all of them",
+    ]  # fmt: skip
+
+
+def test_methods_of_one_path() -> None:
+    """GET brings HEAD there, and a WebSocket begins with a GET."""
+    app = EdgeApp()
+    for path in ("/head", "/head/{x}", "/socket", "/sockets/{x}", "/less/{x}", "/post"):
+        app.rules.text(path, "rule")
+    app.route("/head", ["HEAD"])(lambda: "")
+    app.route("/head/me", ["HEAD"])(lambda: "")
+    app.post("/post")(lambda: "")
+    for path in ("/socket", "/sockets/me", "/{*rest}"):
+
+        @app.websocket(path)
+        async def handler(ws: WebSocket) -> None: ...
+
+    assert [(route.path[1], route.methods) for route in app.plan_rules().routes] == []
+    other = EdgeApp()
+    other.rules.text("/both", "", methods=["GET"])
+    other.rules.text("/both", "", methods=["HEAD"])
+    other.rules.text("/post", "")
+    other.post("/post")(lambda: "")
+    assert [(route.path[1], route.methods) for route in other.plan_rules().routes] == [
+        ("/both", ("HEAD",)), ("/both", ("GET",)), ("/post", ("GET",)),
+    ]  # fmt: skip
+
+
+def test_an_asgi_middleware_keeps_answers_in_python() -> None:
+    app = EdgeApp().with_rate_limit(5)
+    app.rules.text("/a", "a")
+    assert app.plan_rules().routes
+    app.add_middleware(lambda inner: inner)
+    plan = app.plan_rules()
+    assert (plan.routes, plan.rate_limit is not None) == ((), True)
+
+
+def test_rules_that_the_server_has_do_not_change() -> None:
+    app = EdgeApp().with_rate_limit(5)
+    app.rules.text("/a", "a")
+    app.rules.fix()
+    for change in (
+        lambda: app.with_rate_limit(1),
+        app.with_waf,
+        lambda: app.with_security_headers(False),
+        lambda: app.with_headers({"x": "y"}),
+        lambda: setattr(app.rules, "waf", None),
+        lambda: app.rules.text("/b", ""),
+        lambda: app.add_middleware(lambda inner: inner),
+        lambda: app.get("/b")(lambda: ""),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            change()
+        assert caught.value.code == "RULES_FIXED"
+    assert app.rules.rate_limit is not None
+    assert app.rules.rate_limit.limit == 5
+    without = EdgeApp()
+    without.rules.fix()
+    without.get("/b")(lambda: "")
 
 
 def test_the_engine_accepts_the_configuration(tmp_path: Path) -> None:
@@ -295,7 +366,6 @@ def test_other_keys(key: str) -> None:
 
 
 def test_websockets_count(caplog: pytest.LogCaptureFixture) -> None:
-    from velocity.edge import WebSocket
     from velocity.edge.testing import HandshakeRefused
 
     app = EdgeApp().with_rate_limit(1)
@@ -337,7 +407,12 @@ def test_security_headers() -> None:
 
 @pytest.mark.parametrize(
     ("query", "value"),
-    [("q=a%20b", "a b"), ("q=%0d%0aset-cookie:%20x=y", None), ("q=%E2%82%AC", None), ("&".join(["a=1"] * 1001), None)],
+    [
+        ("q=a%20b", "a b"),
+        ("q=%0d%0aset-cookie:%20x=y", None),
+        ("q=%E2%82%AC", "\xe2\x82\xac"),
+        ("&".join(["a=1"] * 1001), None),
+    ],
 )
 def test_what_clients_put_into_fields(query: str, value: str | None) -> None:
     app = EdgeApp().with_headers({"x-q": "{{ query.q }}"})

@@ -42,7 +42,7 @@ class Running:
         self.request = Request(self.file, None, given, Runtime())
         self.engine = FakeEngine()
         self.reloader = reload.Reloader(self.request, configured.prepare(self.request))
-        self.reloader._engine = self.engine  # type: ignore[assignment] # it is asked for nothing else
+        self.reloader._engine = self.engine
 
     def write(self, server: str, site: str) -> None:
         self.file.write_text(f"server:\n  tls: {{self_signed: true}}\n  {server}\ncontent:\n  sites:\n    - {site}\n")
