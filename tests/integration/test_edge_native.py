@@ -99,6 +99,11 @@ ASKED: list[Request] = [
     ("GET", "/fields", [("x-one", "a"), ("x-one", "b")]),
     ("GET", "/none", [("accept", "text/html")]),
 ]
+OPENING = [
+    ("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]  # fmt: skip
+"""Of a WebSocket (RFC 6455 section 1.3)."""
 PASSING = {"date", "alt-svc", "ratelimit", "ratelimit-remaining", "ratelimit-reset", "velocity-fallback"}
 """Fields that are different each time, or about the connection."""
 
@@ -184,6 +189,8 @@ def test_who_asks_too_often_never_comes_to_python(tmp_path: Path, files: Path, p
         assert [name for name, _ in answers[1].fields].count("ratelimit-limit") == 1
         assert 1 <= int(answers[3]["retry-after"]) <= 3600
         assert ask("h2", server.port, "/seen").status == 429
+        assert ask("http/1.1", server.port, "/socket", fields=OPENING).status == 429
+        assert "the data plane carries out 3 rules of ruled:limited" in server.stderr
 
 
 def test_the_same_limit_in_python(tmp_path: Path, files: Path) -> None:

@@ -254,7 +254,7 @@ def _exactness(segment: str) -> int:
 
 
 def templated(value: JsonValue, render: Callable[[str], str]) -> JsonValue:
-    """JSON with every text but the names of members rendered; members are in the order in which the data plane has them."""
+    """JSON with every text but the names of members rendered, and these in the order that the data plane has."""
     if isinstance(value, str):
         return render(value)
     if isinstance(value, list):

@@ -206,8 +206,7 @@ class _Hosting:
     def _serve(self, hosted: dict[str, _core.Application | _core.Workers]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, self.awaited)
         try:
-            self._engine = _core.Engine(self._rules.plan, hosted)
-            self._rules.start(self._engine)
+            self._engine = self._rules.start(lambda plan: _core.Engine(plan, hosted))
             if self._reloader is not None:
                 self._reloader.start(self._rules)
         finally:

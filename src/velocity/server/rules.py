@@ -15,6 +15,8 @@ from velocity.errors import ConfigError
 from velocity.telemetry import logs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from velocity import _core
     from velocity.config.embedding import AppRules
     from velocity.edge import EdgeApp
@@ -89,13 +91,11 @@ class RuleBook:
         """Whether the rules of an application have a place in the Plan."""
         return name not in self._homeless
 
-    def of(self, name: str) -> AppRules | None:
-        """The rules of an application that are in the Plan."""
-        return self._rules.get(name)
-
-    def start(self, engine: _core.Engine) -> None:
-        """What changes from now on takes effect there."""
-        self._engine = engine
+    def start(self, begin: Callable[[str], _core.Engine]) -> _core.Engine:
+        """Begin with the Plan as it is now; what changes from then on takes effect in that engine."""
+        with self._lock:
+            self._engine = begin(self.plan)
+        return self._engine
 
     def put(self, name: str, rules: AppRules | None) -> None:
         """Change the rules of an application, None for those that it carries out itself. Blocking.
@@ -104,12 +104,15 @@ class RuleBook:
             ConfigError: the engine refuses them; nothing has changed.
         """
         with self._lock:
+            if self._rules.get(name) == rules:
+                return
             changed = {known: one for known, one in self._rules.items() if known != name}
             if rules is not None:
                 changed[name] = rules
-            if self._engine is not None and changed != self._rules:
+            if self._engine is not None:
                 self._engine.reload(self._with(self._plan, changed))
             self._rules = changed
+        logs.log("info", "rules_in_plan", f"the data plane carries out {len(rules or ())} rules of {name}")
 
     def reload(self, plan: str) -> None:
         """Change the Plan. Blocking.

@@ -50,7 +50,7 @@ def engine() -> FakeEngine:
 def book(engine: Any) -> RuleBook:
     made = RuleBook(plan())
     made.put("main:app", LIMIT)
-    made.start(engine)
+    assert made.start(lambda _: engine) is engine
     return made
 
 
