@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,7 @@ from support.clients import PROTOCOLS, Protocol, ask
 from support.configured import BASE
 from support.configured import serving as configured
 from support.front import send
-from support.server import velocity
+from support.server import PYTHON, environment, velocity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,6 +208,21 @@ def test_the_same_limit_in_python(tmp_path: Path, files: Path) -> None:
                 for one in answers
             ])  # fmt: skip
     assert told[0] == told[1]
+
+
+def test_an_application_that_runs_itself(tmp_path: Path, files: Path) -> None:
+    environ = environment({"RULED": str(files), "PYTHONPATH": str(PROGRAMS)})
+    program = "import ruled; ruled.limited.run(listen='127.0.0.1:0')"
+    running = subprocess.Popen([PYTHON, "-c", program], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    with running, running.stderr:
+        found = next(filter(None, (re.search(r"https://localhost:(\d+)/", line) for line in running.stderr)))
+        port = int(found[1])
+        assert [ask("h2", port, path).status for path in ("/rule", "/rule")] == [200, 200]
+        assert seen(port) == []
+        assert ask("h2", port, "/handler").status == 429
+        running.terminate()
+        assert running.wait(10) == 0
 
 
 @every_place
