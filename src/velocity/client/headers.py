@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from velocity.client.exceptions import LocalProtocolError
 
-__all__ = ["Fields", "HeaderTypes", "Headers"]
+__all__ = ["Fields", "Headed", "HeaderTypes", "Headers"]
 
 T = TypeVar("T")
 Fields: TypeAlias = list[tuple[str, str]]
@@ -178,6 +178,32 @@ class Headers(MutableMapping[str, str]):
         for name, value in self.fields:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return joined
+
+
+class Headed:
+    """What has header fields, which become `Headers` for whoever looks at them."""
+
+    __slots__ = ("_fields", "_headers")
+
+    _headers: Headers | None
+    _fields: Fields
+
+    @property
+    def headers(self) -> Headers:
+        """Its fields."""
+        found = self._headers
+        if found is None:
+            found = self._headers = Headers.of(self._fields)
+        return found
+
+    @headers.setter
+    def headers(self, headers: HeaderTypes) -> None:
+        self._headers = Headers(headers)
+
+    @property
+    def fields(self) -> Fields:
+        """Its fields as they go over the wire."""
+        return self._fields if self._headers is None else self._headers.fields
 
 
 def _field(name: Any, value: Any) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from velocity.client.body import Content, RequestContent, RequestData, RequestFiles, Streamed, encode
 from velocity.client.cookies import Cookies, CookieTypes
 from velocity.client.exceptions import LocalProtocolError, RequestNotRead
-from velocity.client.headers import Fields, Headers, HeaderTypes
+from velocity.client.headers import Fields, Headed, Headers, HeaderTypes
 from velocity.client.settings import DEFAULT_TIMEOUT, Timeout
 from velocity.client.uri import URL
 
@@ -21,7 +21,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Request:
+class Request(Headed):
     """What is asked for.
 
     Args:
@@ -46,7 +46,7 @@ class Request:
         InvalidURL: the URL cannot be understood.
     """
 
-    __slots__ = ("_body", "_extensions", "_fields", "_headers", "method", "timeout", "url")
+    __slots__ = ("_body", "_extensions", "method", "timeout", "url")
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class Request:
         self.url = URL(url) if isinstance(url, str) else url
         if params is not None:
             self.url = self.url.copy_with(params=params)
-        self._headers: Headers | None = Headers(headers)
-        self._fields: Fields = self._headers.fields
+        self._headers = Headers(headers)
+        self._fields = self._headers.fields
         self._extensions = extensions
         self.timeout: Timeout = DEFAULT_TIMEOUT
         self._body: Content
@@ -89,23 +89,6 @@ class Request:
         made._extensions = None
         made.timeout = timeout
         return made
-
-    @property
-    def headers(self) -> Headers:
-        """Its fields."""
-        found = self._headers
-        if found is None:
-            found = self._headers = Headers.of(self._fields)
-        return found
-
-    @headers.setter
-    def headers(self, headers: HeaderTypes) -> None:
-        self._headers = Headers(headers)
-
-    @property
-    def fields(self) -> Fields:
-        """Its fields as they are sent."""
-        return self._fields if self._headers is None else self._headers.fields
 
     @property
     def body(self) -> Content:

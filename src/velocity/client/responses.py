@@ -19,7 +19,7 @@ from velocity.client.exceptions import (
     StreamConsumed,
     typed,
 )
-from velocity.client.headers import Fields, Headers, HeaderTypes
+from velocity.client.headers import Fields, Headed, Headers, HeaderTypes
 from velocity.client.negotiated import Negotiated
 from velocity.client.settings import Decompression
 from velocity.client.text import Chunks, Lines, charset_of, detect
@@ -69,7 +69,7 @@ class AsyncBody(Protocol):
 DefaultEncoding: TypeAlias = "str | Callable[[bytes], str | None] | None"
 
 
-class Response:
+class Response(Headed):
     """What was answered.
 
     Responses are made by clients, and in tests by whoever answers.
@@ -180,23 +180,6 @@ class Response:
         self._started = started
 
     # --- its head ---
-
-    @property
-    def headers(self) -> Headers:
-        """Its fields."""
-        found = self._headers
-        if found is None:
-            found = self._headers = Headers.of(self._fields)
-        return found
-
-    @headers.setter
-    def headers(self, headers: HeaderTypes) -> None:
-        self._headers = Headers(headers)
-
-    @property
-    def fields(self) -> Fields:
-        """Its fields as they came."""
-        return self._fields if self._headers is None else self._headers.fields
 
     @property
     def request(self) -> Request:
