@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -14,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import needs
 from support.engine import Engine, make, plan, route
 from support.front import NEVER, closed_port, proxy
+from support.node import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CACHE = Path(__file__).parents[1] / ".cache"
 SUITE = Path(__file__).parent / "cachetests"
 
 OTHERWISE = {
@@ -69,29 +66,19 @@ OTHERWISE = {
 
 
 @pytest.fixture(scope="module")
-def suite() -> Path:
-    """Where the suite is installed."""
-    npm = needs.command("npm", "Node 20 or later")
-    folder = CACHE / f"cachetests-{hashlib.sha256((SUITE / 'package-lock.json').read_bytes()).hexdigest()[:12]}"
-    if not (folder / "node_modules" / "http-cache-tests").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(SUITE / name, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    shutil.copy(SUITE / "run.mjs", folder)
-    return folder
+def suite() -> tuple[str, Path]:
+    """Node, and where the suite is installed."""
+    return installed(SUITE, "http-cache-tests")
 
 
 @pytest.fixture
-def origin(suite: Path, tmp_path: Path) -> Iterator[str]:
+def origin(suite: tuple[str, Path], tmp_path: Path) -> Iterator[str]:
     """The server of the suite."""
     port = closed_port()
     given = {"protocol": "http", "port": str(port), "pidfile": str(tmp_path / "pid"), "base": "", "id": ""}
     environment = {**os.environ, **{f"npm_config_{name}": value for name, value in given.items()}}
-    folder = suite / "node_modules" / "http-cache-tests"
-    command = [needs.command("node", "Node 20 or later"), "--no-warnings", "server/server.mjs"]
+    node, folder = suite[0], suite[1] / "node_modules" / "http-cache-tests"
+    command = [node, "--no-warnings", "server/server.mjs"]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
@@ -106,13 +93,14 @@ def origin(suite: Path, tmp_path: Path) -> Iterator[str]:
             process.kill()
 
 
-def test_cache_tests(suite: Path, origin: str, tmp_path: Path) -> None:
+def test_cache_tests(suite: tuple[str, Path], origin: str, tmp_path: Path) -> None:
     handler = proxy(origin, ejection=NEVER, cache={})
     with Engine(plan(make(tmp_path), [route(handler)])) as engine:
         base = f"https://localhost:{engine.port}"
         environment = {**os.environ, "BASE": base, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}
-        command = [needs.command("node", "Node 20 or later"), "--no-warnings", "run.mjs"]
-        done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, timeout=120)
+        node, folder = suite
+        command = [node, "--no-warnings", "run.mjs"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout.splitlines()[-1])
     assert len(outcomes) > 280

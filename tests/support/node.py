@@ -29,6 +29,6 @@ def installed(source: Path, package: str) -> tuple[str, Path]:
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-    for script in source.glob("*.js"):
+    for script in (*source.glob("*.js"), *source.glob("*.mjs")):
         shutil.copy(script, folder)
     return program, folder
