@@ -14,6 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from support import needs, rust, site
+from support.http3_codes import (
+    CLOSED_CRITICAL_STREAM,
+    DECODER_STREAM_ERROR,
+    DECOMPRESSION_FAILED,
+    ENCODER_STREAM_ERROR,
+    FRAME_ERROR,
+    FRAME_UNEXPECTED,
+    ID_ERROR,
+    MESSAGE_ERROR,
+    MISSING_SETTINGS,
+    REQUEST_INCOMPLETE,
+    SETTINGS_ERROR,
+    STREAM_CREATION_ERROR,
+)
 from support.server import Server
 
 if TYPE_CHECKING:
@@ -27,19 +41,6 @@ Fields = list[tuple[str, str]]
 
 CONTROL, PUSH, ENCODER, DECODER = 0, 1, 2, 3
 """Types of unidirectional streams (RFC 9114 section 6.2, RFC 9204 section 4.2)."""
-
-STREAM_CREATION_ERROR = 0x103
-CLOSED_CRITICAL_STREAM = 0x104
-FRAME_UNEXPECTED = 0x105
-FRAME_ERROR = 0x106
-ID_ERROR = 0x108
-SETTINGS_ERROR = 0x109
-MISSING_SETTINGS = 0x10A
-REQUEST_INCOMPLETE = 0x10D
-MESSAGE_ERROR = 0x10E
-DECOMPRESSION_FAILED = 0x200
-ENCODER_STREAM_ERROR = 0x201
-DECODER_STREAM_ERROR = 0x202
 
 
 class Heard(NamedTuple):

@@ -14,28 +14,28 @@ import pytest
 
 from support import site
 from support.http3 import Http3, run
+from support.http3_codes import (
+    CLOSED_CRITICAL_STREAM,
+    DECODER_STREAM_ERROR,
+    DECOMPRESSION_FAILED,
+    ENCODER_STREAM_ERROR,
+    FRAME_ERROR,
+    FRAME_UNEXPECTED,
+    ID_ERROR,
+    MESSAGE_ERROR,
+    MISSING_SETTINGS,
+    NO_ERROR,
+    REQUEST_INCOMPLETE,
+    REQUEST_REJECTED,
+    SETTINGS_ERROR,
+    STREAM_CREATION_ERROR,
+)
 from support.raw_quic import CONTROL, SETTINGS, RawQuic, field, frame, get, headers, number, post
 from support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-NO_ERROR = 0x100
-STREAM_CREATION_ERROR = 0x103
-CLOSED_CRITICAL_STREAM = 0x104
-FRAME_UNEXPECTED = 0x105
-FRAME_ERROR = 0x106
-ID_ERROR = 0x108
-SETTINGS_ERROR = 0x109
-MISSING_SETTINGS = 0x10A
-REQUEST_REJECTED = 0x10B
-REQUEST_CANCELLED = 0x10C
-REQUEST_INCOMPLETE = 0x10D
-MESSAGE_ERROR = 0x10E
-DECOMPRESSION_FAILED = 0x200
-ENCODER_STREAM_ERROR = 0x201
-DECODER_STREAM_ERROR = 0x202
 
 LARGE = 8 << 20
 STREAMS = 100
