@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support import needs
+from support import checkers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,30 +76,12 @@ WRONG = {
 }
 
 
-def check(tool: list[str], program: str, folder: Path) -> tuple[int, str]:
-    path = folder / "program.py"
-    path.write_text(program)
-    done = subprocess.run([*tool, str(path)], capture_output=True, text=True, cwd=folder, timeout=280)
-    return done.returncode, done.stdout
-
-
-@pytest.mark.parametrize("name", ["mypy", "pyright"])
+@pytest.mark.parametrize("name", checkers.NAMES)
 def test_type_checkers(name: str, tmp_path: Path) -> None:
-    if name == "mypy":
-        tool = [sys.executable, "-m", "mypy", "--strict", "--config-file="]
-    else:
-        needs.command("node", "nodejs")
-        (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
-        tool = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
-    status, said = check(tool, PROGRAM, tmp_path)
-    assert status == 0, said
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    said = checkers.said(name, PROGRAM, tmp_path)
     revealed = re.findall(r"(?:Revealed type is|is) \"(.*?)\"", said)
     assert len(revealed) == len(EXPECTED), said
     for kind, expected in zip(revealed, EXPECTED, strict=True):
         assert re.fullmatch(expected, kind.replace("builtins.", "").replace("Union[str, None]", "str | None")), said
-    wrong = PROGRAM + "\n".join(WRONG) + "\n"
-    status, said = check(tool, wrong, tmp_path)
-    lines = wrong.splitlines()
-    found = {lines[int(line) - 1] for line in re.findall(r"\.py:(\d+):?\S* (?:- )?error", said)}
-    assert status == 1
-    assert found == set(WRONG), said
+    checkers.finds(name, PROGRAM, WRONG, tmp_path)

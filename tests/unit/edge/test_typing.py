@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support import needs
+from support import checkers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,30 +73,10 @@ WRONG = {
 }
 
 
-def check(tool: list[str], program: str, folder: Path) -> tuple[int, str]:
-    path = folder / "program.py"
-    path.write_text(program)
-    done = subprocess.run([*tool, str(path)], capture_output=True, text=True, cwd=folder, timeout=280)
-    return done.returncode, done.stdout
-
-
-def tools(name: str) -> list[str]:
-    if name == "mypy":
-        return [sys.executable, "-m", "mypy", "--strict", "--config-file="]
-    needs.command("node", "nodejs")
-    return [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
-
-
-@pytest.mark.parametrize("name", ["mypy", "pyright"])
+@pytest.mark.parametrize("name", checkers.NAMES)
 def test_type_checkers(name: str, tmp_path: Path) -> None:
-    status, said = check(tools(name), PROGRAM, tmp_path)
-    assert status == 0, said
+    said = checkers.said(name, PROGRAM, tmp_path)
     assert re.search(r"str \| bytes", said)
     assert re.search(r"name: (builtins\.)?str, user: (builtins\.)?int, page: (builtins\.)?int", said)
     assert re.search(r"\(\) -> (velocity\.edge\.responses\.)?EdgeResponse", said)
-    wrong = PROGRAM + "\n".join(WRONG) + "\n"
-    status, said = check(tools(name), wrong, tmp_path)
-    lines = wrong.splitlines()
-    found = {lines[int(line) - 1] for line in re.findall(r"\.py:(\d+):?\S* (?:- )?error", said)}
-    assert status == 1
-    assert found == set(WRONG), said
+    checkers.finds(name, PROGRAM, WRONG, tmp_path)
