@@ -12,7 +12,6 @@ from urllib.parse import quote, urlsplit
 from velocity.edge.background import BackgroundTasks
 from velocity.edge.channel import ClientDisconnectedError
 from velocity.edge.exchange import Exchange
-from velocity.edge.guard import without_rules
 from velocity.edge.injection import Injector, call
 from velocity.edge.middleware import chained
 from velocity.edge.problems import HTTPProblem, problem_response
@@ -84,7 +83,6 @@ class Dispatcher:
     async def _mounted(route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         inner = dict(scope)
         inner["root_path"] = str(scope.get("root_path", "")).rstrip("/") + route.declaration.path
-        inner["extensions"] = without_rules(scope)
         await route.declaration.handler(inner, receive, send)
 
     # --- requests ---

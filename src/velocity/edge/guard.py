@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from velocity.edge.rules import Rules
     from velocity.edge.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "enforced", "enforced_by_server", "without_rules"]
+__all__ = ["Guard", "enforced", "enforced_by_server"]
 
 _log = logging.getLogger("velocity.edge")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -48,8 +48,8 @@ def enforced(app: ASGIApp) -> ASGIApp:
     return told
 
 
-def without_rules(scope: Scope) -> dict[str, Any]:
-    """The extensions of a scope for an application further inside, whose rules the server does not know."""
+def _without_rules(scope: Scope) -> dict[str, Any]:
+    """The extensions of a scope for applications further inside, whose rules the server does not know."""
     extensions = dict(scope.get("extensions") or {})
     if "velocity" in extensions:
         extensions["velocity"] = {**extensions["velocity"], "rules": False}
@@ -69,7 +69,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send, inner: ASGIApp) -> None:
         """Serve one request or WebSocket."""
         if self._rules.enforced or enforced_by_server(scope):
-            await inner(scope, receive, send)
+            await inner({**scope, "extensions": _without_rules(scope)}, receive, send)
             return
         self._warn()
         told: list[tuple[bytes, bytes]] = []

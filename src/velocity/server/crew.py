@@ -130,6 +130,9 @@ class Crew:
         try:
             await asyncio.gather(*(member.start() for member in hired))
             await self._agree(hired, all_anew=all_anew)
+            if any(member.state is _State.GONE for member in hired):
+                what = f"a worker of {self._program.target} ended before it had a request"
+                raise ApplicationError("APPLICATION_FAILED", what)
         except BaseException:
             for member in hired:
                 member.kill()

@@ -433,8 +433,12 @@ def test_a_server_that_does_it_itself() -> None:
     assert replies[0].headers.keys() == {"content-type", "content-length"}
     app.rules.enforced = True
     assert [TestClient(app).get("/").status for _ in range(3)] == [200] * 3
-    # It does not know the rules of what is mounted.
+    # It does not know the rules of what is mounted, or called from within.
     assert [client.get("/inner").status for _ in range(3)] == [200, 200, 429]
+    other = EdgeApp().with_rate_limit(1)
+    other.get("/")(lambda: "other")
+    app.add_middleware(lambda _: other)
+    assert [client.get("/").status for _ in range(2)] == [200, 429]
 
 
 def test_the_waf_is_velocitys(caplog: pytest.LogCaptureFixture) -> None:
