@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from support.configured import BASE, Configured, serving, write
 from support.http1 import Http1
 from support.http2 import Http2
 from support.http3 import Http3
-from support.http3 import run as conversation
+from support.load import Connections
 from velocity import _core
 
 if TYPE_CHECKING:
@@ -40,26 +39,14 @@ EDGE = "templates_dir: templates\nroutes:\n  - {path: /text, text: %s}\n  - {pat
 PATHS = ("/text", "/page", "/file.txt")
 
 
-class Load:
-    """A connection of each protocol, asking one path after the other for as long as this lasts."""
+class Load(Connections):
+    """Asks one path after the other for as long as this lasts."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._ending = threading.Event()
-        self._news = threading.Condition()
+        super().__init__(port)
         self.latest: dict[tuple[Protocol, str], tuple[int, bytes]] = {}
-        self.count = dict.fromkeys(PROTOCOLS, 0)
-        self.problems: list[str] = []
         self._known: dict[tuple[Protocol, str], list[bytes]] = {}
-        self._threads = [threading.Thread(target=self._guard, args=(protocol,)) for protocol in PROTOCOLS]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
+        self.begin()
 
     def sees(self, path: str, body: str, since: float) -> None:
         """Wait until every protocol has the body; AssertionError unless that is soon."""
@@ -79,21 +66,6 @@ class Load:
         before = dict(self.count)
         with self._news:
             assert self._news.wait_for(lambda: all(self.count[one] > before[one] + 3 for one in PROTOCOLS), 5)
-
-    def _guard(self, protocol: Protocol) -> None:
-        try:
-            match protocol:
-                case "http/1.1":
-                    self._http1()
-                case "h2":
-                    self._http2()
-                case "h3":
-                    conversation(self._http3(), 300)
-                case _:
-                    self._velocity()
-        except Exception as error:
-            # Whatever it was, it is a failed request.
-            self._problem(f"{protocol}: {type(error).__name__}: {error}")
 
     def _paths(self) -> Iterator[str]:
         while not self._ending.is_set():
@@ -139,11 +111,6 @@ class Load:
         with self._news:
             self.latest[protocol, path] = (status, body)
             self.count[protocol] += 1
-            self._news.notify_all()
-
-    def _problem(self, text: str) -> None:
-        with self._news:
-            self.problems.append(text)
             self._news.notify_all()
 
 

@@ -19,7 +19,71 @@ _STREAMS = 8
 """Requests at once, where a connection can have more than one."""
 
 
-class Load:
+class Connections:
+    """A connection of each protocol with a thread of its own, from `begin` to `end`.
+
+    Args:
+        port: of the server.
+
+    Attributes:
+        count: answers, by protocol.
+        problems: what has failed, whatever it was.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._ending = threading.Event()
+        self._news = threading.Condition()
+        self.count = dict.fromkeys(PROTOCOLS, 0)
+        self.problems: list[str] = []
+        self._threads = [threading.Thread(target=self._guard, args=(protocol,)) for protocol in PROTOCOLS]
+
+    def begin(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Wait until all of them have what they asked for."""
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def _guard(self, protocol: Protocol) -> None:
+        try:
+            match protocol:
+                case "http/1.1":
+                    self._http1()
+                case "h2":
+                    self._http2()
+                case "h3":
+                    run(self._http3(), 300)
+                case _:
+                    self._velocity()
+        except Exception as error:
+            # Whatever it was, it is a failed request.
+            self._problem(f"{protocol}: {type(error).__name__}: {error}")
+
+    def _problem(self, text: str) -> None:
+        with self._news:
+            self.problems.append(f"{time.strftime('%T')} {text}")
+            self._news.notify_all()
+
+    def _http1(self) -> None:
+        """Ask until the end."""
+        raise NotImplementedError
+
+    def _http2(self) -> None:
+        raise NotImplementedError
+
+    async def _http3(self) -> None:
+        raise NotImplementedError
+
+    def _velocity(self) -> None:
+        raise NotImplementedError
+
+
+class Load(Connections):
     """Asks `path` by GET until the end of the block, which fails if any request did.
 
     Args:
@@ -28,27 +92,20 @@ class Load:
     """
 
     def __init__(self, port: int, path: str = "/") -> None:
-        self._port, self._path = port, path
-        self._ending = threading.Event()
-        self._news = threading.Condition()
+        super().__init__(port)
+        self._path = path
         self.bodies: dict[bytes, int] = {}
         """How often which answer came."""
-        self.count = dict.fromkeys(PROTOCOLS, 0)
-        self.problems: list[str] = []
-        self._threads = [threading.Thread(target=self._guard, args=(protocol,)) for protocol in PROTOCOLS]
 
     def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
+        self.begin()
         self.goes_on()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(30)
+        self.end()
         assert not self.problems, self.problems[:5]
 
     def goes_on(self, timeout: float = 15.0) -> None:
@@ -65,21 +122,6 @@ class Load:
         """Wait for an answer."""
         with self._news:
             assert self._news.wait_for(lambda: body in self.bodies, timeout), self.bodies
-
-    def _guard(self, protocol: Protocol) -> None:
-        try:
-            match protocol:
-                case "http/1.1":
-                    self._http1()
-                case "h2":
-                    self._http2()
-                case "h3":
-                    run(self._http3(), 300)
-                case _:
-                    self._velocity()
-        except Exception as error:
-            # Whatever it was, it is a failed request.
-            self._got(protocol, 0, f"{type(error).__name__}: {error}".encode())
 
     def _http1(self) -> None:
         with Http1(self._port) as connection:
@@ -113,9 +155,9 @@ class Load:
         connection.close()
 
     def _got(self, protocol: Protocol, status: int, body: bytes) -> None:
+        if status != 200:
+            self._problem(f"{protocol}: {status} {body!r}")
         with self._news:
-            if status != 200:
-                self.problems.append(f"{protocol} {time.strftime('%T')}: {status} {body!r}")
             self.bodies[body] = self.bodies.get(body, 0) + 1
             self.count[protocol] += 1
             self._news.notify_all()
