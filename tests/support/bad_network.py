@@ -21,12 +21,14 @@ class BadNetwork:
     Args:
         port: where datagrams go.
         seed: decides what happens to them.
+        loss: how many are lost, of one.
     """
 
-    def __init__(self, port: int, seed: int) -> None:
+    def __init__(self, port: int, seed: int, loss: float = LOSS) -> None:
         self.port = 0
         self._target = ("127.0.0.1", port)
         self._random = random.Random(seed)
+        self._loss = loss
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -43,6 +45,16 @@ class BadNetwork:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+    def forget(self) -> None:
+        """Forget which port stands for whom: what a client sends from now on comes from another one."""
+        self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        for way in self._ways.values():
+            way.close()
+        self._ways.clear()
+        self._opening.clear()
 
     def _run(self) -> None:
         self._front = self._loop.run_until_complete(self._open(self._from_client, local_addr=("127.0.0.1", 0)))
@@ -81,7 +93,7 @@ class BadNetwork:
         self._loop.create_task(first())
 
     def _pass(self, data: bytes, way: asyncio.DatagramTransport, to: Any) -> None:
-        if self._random.random() < LOSS:
+        if self._random.random() < self._loss:
             return
         for _ in range(1 + (self._random.random() < DUPLICATES)):
             delay = DELAY * (self._random.uniform(1, 10) if self._random.random() < LATE else 1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class Server:
         env: further environment variables.
         listen: the address; None leaves it to `env`.
         files: whether the root is served. Either way it is the current folder.
+        within: what the command begins with.
 
     Raises:
         AssertionError: it did not begin to serve within 20 seconds; the message holds what it said.
@@ -70,9 +71,10 @@ class Server:
         env: Mapping[str, str] | None = None,
         listen: str | None = "127.0.0.1:0",
         files: bool = True,
+        within: Sequence[str] = (),
     ) -> None:
         self.root = root
-        command: list[str | Path] = [VELOCITY, "serve"]
+        command: list[str | Path] = [*within, VELOCITY, "serve"]
         if files:
             command += ["--root", root]
         if "--cert" not in flags and "VELOCITY_CERT" not in (env or {}):

@@ -25,11 +25,10 @@ use velocity_tls::{ClientTls, Facts, TlsError, Transcript};
 use super::{Options, Protocol, Report, names};
 use crate::error::{Error, Result};
 use crate::http::h3::client as h3;
+use crate::quic::connected;
 
 /// RFC 8305 section 5: connection attempt delay.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// UDP receive buffer: bulk downloads come in bursts of many packets.
-const UDP_BUFFER: usize = 4 << 20;
 
 /// What a handshake leads to.
 pub(crate) enum Opened {
@@ -306,7 +305,7 @@ async fn quic(
     tls: &ClientTls,
     start: Instant,
 ) -> Result<(Opened, Report)> {
-    let socket = socket(address)
+    let socket = connected(address)
         .map_err(|error| unconnected(&error, format!("cannot open a UDP socket for {address}: {error}")))?;
     let transcript = options.transcript.then(Arc::<Transcript>::default);
     let mut config = ClientConfig::new(tls.quic(transcript.as_ref()).map_err(trust_error)?);
@@ -390,15 +389,6 @@ fn unconnected(error: &io::Error, message: String) -> Error {
 /// Whether there are no file descriptors left.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
-/// A UDP socket connected to `address`, so that the kernel reports a port nobody listens on.
-fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER);
-    socket.connect(&address.into())?;
-    Ok(socket.into())
 }
 
 fn chain(certificates: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod bind;
+pub mod changes;
 pub mod duplex;
 pub mod proxy_protocol;
 pub mod rewind;

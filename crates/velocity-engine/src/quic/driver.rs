@@ -18,6 +18,7 @@ use quinn_udp::RecvMeta;
 
 use super::timers::Timers;
 use super::wake::{CONNECTION, Wakers, Woken};
+use super::way::{self, Found, Trouble, Way};
 use super::{Application, Cx, Host, Next, Socket};
 use crate::net::batch;
 use crate::shutdown::{Phase, Shutdown};
@@ -35,8 +36,8 @@ const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 pub struct Driver<H: Host> {
     socket: Socket,
     core: Core<H>,
-    /// Whether an error of the socket ends the driver: a client's socket has one peer.
-    fragile: bool,
+    /// Of a client, whose socket has one peer: an error of the socket may end the driver.
+    way: Option<Way>,
 }
 
 /// A driver without its socket.
@@ -58,8 +59,8 @@ struct Core<H: Host> {
     buffer: Vec<u8>,
     /// Packets outside of any connection, and what the kernel would not take.
     outbox: VecDeque<(Transmit, Vec<u8>)>,
-    /// What became of a packet sent earlier.
-    refused: Option<io::Error>,
+    /// What became of a packet, or of one sent earlier.
+    unsent: Option<io::Error>,
     phase: Phase,
 }
 
@@ -81,18 +82,20 @@ impl<H: Host> Driver<H> {
         Self {
             socket,
             core: Core::new(host, endpoint),
-            fragile: false,
+            way: None,
         }
     }
 
-    /// A driver for a client's socket.
-    pub fn client(host: H, socket: Socket) -> Self {
+    /// A driver for a client's socket, which is connected to `remote`. Must be called inside a runtime.
+    pub fn client(host: H, socket: std::net::UdpSocket, remote: SocketAddr) -> io::Result<Self> {
+        let way = Way::of(&socket, remote)?;
+        let socket = Socket::new(socket)?;
         let endpoint = Endpoint::new(Arc::default(), None, !socket.may_fragment(), None);
-        Self {
+        Ok(Self {
             socket,
             core: Core::new(host, endpoint),
-            fragile: true,
-        }
+            way: Some(way),
+        })
     }
 
     /// Open a connection. The application gets the waker of the connection as a whole.
@@ -111,15 +114,17 @@ impl<H: Host> Driver<H> {
         Ok(())
     }
 
-    /// Run until `shutdown` says so and everything has ended, or until a client's socket fails.
+    /// Run until `shutdown` says so and everything has ended, or until nobody listens where a client sends to.
     ///
     /// A driver that drains stays until `rest` is over as well, to tell newcomers where to go instead.
     pub async fn run(self, shutdown: Shutdown, rest: impl Future<Output = ()>) -> io::Result<()> {
         let Self {
             mut socket,
             mut core,
-            fragile,
+            mut way,
         } = self;
+        // Where packets may still arrive that were under way when a client moved.
+        let mut left: Option<Socket> = None;
         let (mut for_draining, mut for_aborted) = (shutdown.clone(), shutdown);
         let mut draining = pin!(for_draining.draining());
         let mut aborted = pin!(for_aborted.aborted());
@@ -129,6 +134,9 @@ impl<H: Host> Driver<H> {
         // A round is bounded by itself: it needs no second accountant.
         tokio::task::unconstrained(poll_fn(|cx| {
             core.woken.register(cx.waker());
+            if let Some(way) = &mut way {
+                way.listen(cx);
+            }
             if core.phase < Phase::Draining && draining.as_mut().poll(cx).is_ready() {
                 core.enter(Phase::Draining);
             }
@@ -138,23 +146,51 @@ impl<H: Host> Driver<H> {
             rests = rests || core.phase >= Phase::Draining && rest.as_mut().poll(cx).is_ready();
             for _ in 0..ROUNDS {
                 let now = Instant::now();
+                if let Some(way) = way.as_mut().filter(|way| way.due().is_some_and(|due| due <= now))
+                    && let Some(other) = core.look(way, now)
+                {
+                    left = Some(std::mem::replace(&mut socket, other));
+                }
                 let received = socket.poll_receive(cx, |meta, datagram| core.datagram(meta, datagram, now));
-                let mut busy = match received {
-                    Poll::Ready(Ok(())) => true,
-                    Poll::Ready(Err(error)) if fragile => return Poll::Ready(Err(error)),
+                let mut busy = match (received, &mut way) {
+                    (Poll::Ready(Ok(())), way) => {
+                        left = None;
+                        way.iter_mut().for_each(Way::heard);
+                        true
+                    }
+                    (Poll::Ready(Err(error)), Some(way)) => match Trouble::of(&error) {
+                        Trouble::Cut => {
+                            way.cut(now);
+                            true
+                        }
+                        Trouble::Refused | Trouble::Packet => return Poll::Ready(Err(error)),
+                    },
                     // On a server's socket an error is about some packet sent earlier: look again.
-                    Poll::Ready(Err(_)) => true,
-                    Poll::Pending => false,
+                    (Poll::Ready(Err(_)), None) => true,
+                    (Poll::Pending, _) => false,
                 };
+                if let Some(before) = &mut left {
+                    match before.poll_receive(cx, |meta, datagram| core.datagram(meta, datagram, now)) {
+                        Poll::Ready(Ok(())) => busy = true,
+                        Poll::Ready(Err(_)) => left = None,
+                        Poll::Pending => {}
+                    }
+                }
                 batch::begin();
                 core.expire(now);
                 core.collect();
                 busy |= core.work(now, &socket, cx);
-                if let Some(error) = core.refused.take()
-                    && fragile
+                if let Some(error) = core.unsent.take()
+                    && let Some(way) = &mut way
                 {
-                    batch::end();
-                    return Poll::Ready(Err(error));
+                    match Trouble::of(&error) {
+                        Trouble::Refused => {
+                            batch::end();
+                            return Poll::Ready(Err(error));
+                        }
+                        Trouble::Cut => way.cut(now),
+                        Trouble::Packet => {}
+                    }
                 }
                 if core.is_closed() && (core.phase == Phase::Aborted || rests) {
                     let until = *ends.get_or_insert(now + LINGER);
@@ -166,7 +202,8 @@ impl<H: Host> Driver<H> {
                 if busy || !core.woken.is_empty() {
                     continue;
                 }
-                let next = core.timers.next().into_iter().chain(ends).min();
+                let look = way.as_ref().and_then(Way::due);
+                let next = core.timers.next().into_iter().chain(ends).chain(look).min();
                 if let Some(next) = next {
                     sleep.as_mut().reset(next.into());
                     if sleep.as_mut().poll(cx).is_ready() {
@@ -198,7 +235,7 @@ impl<H: Host> Core<H> {
             timers: Timers::default(),
             buffer: Vec::new(),
             outbox: VecDeque::new(),
-            refused: None,
+            unsent: None,
             phase: Phase::Running,
         }
     }
@@ -221,6 +258,31 @@ impl<H: Host> Core<H> {
     /// Whether no connection can carry anything any more.
     fn is_closed(&self) -> bool {
         self.open == 0 || self.connections.iter().flatten().all(|entry| entry.quic.is_closed())
+    }
+
+    /// Find out where a client's packets leave from: the socket for them, if that is elsewhere.
+    fn look(&mut self, way: &mut Way, now: Instant) -> Option<Socket> {
+        let mut connections = self.connections.iter().flatten();
+        let other = match way.look(now, connections.all(|entry| way::may_migrate(&entry.quic))) {
+            Found::Nothing => return None,
+            Found::Again => None,
+            Found::Elsewhere(socket) => Some(Socket::new(socket).ok()?),
+        };
+        for key in 0..self.connections.len() {
+            if let Some(entry) = &mut self.connections[key] {
+                match other {
+                    // Nothing of what is known of the old path holds for the new one (RFC 9000 section 9.4).
+                    Some(_) => {
+                        entry.quic.path_changed(now);
+                        entry.quic.local_address_changed();
+                    }
+                    // What was lost meanwhile is found to be missing when something else is acknowledged.
+                    None => entry.quic.ping(),
+                }
+                self.touch(key);
+            }
+        }
+        other
     }
 
     /// Put a connection on the list of those with something to do.
@@ -404,10 +466,9 @@ impl<H: Host> Core<H> {
                     self.post(transmit);
                     break;
                 }
-                // Nobody listens there, as the kernel has heard meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.refused = Some(error),
-                // As good as a packet that is lost.
-                Ok(()) | Err(_) => {}
+                // As good as a packet that is lost, but for what it says of the way.
+                Err(error) => self.unsent = Some(error),
+                Ok(()) => {}
             }
         }
         true

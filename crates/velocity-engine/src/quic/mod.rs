@@ -9,11 +9,13 @@
 //! - [`socket`]: batches in and out (GRO, GSO)
 //! - [`wake`]: how a future that had to wait finds its way back to its connection
 //! - [`timers`]: the next moment at which something is due
+//! - [`way`]: where a client's packets leave from, also when that changes
 
 mod driver;
 mod socket;
 mod timers;
 mod wake;
+mod way;
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -21,6 +23,7 @@ use std::time::Instant;
 pub use driver::Driver;
 pub use socket::Socket;
 pub use wake::{CONNECTION, Wakers};
+pub use way::connected;
 
 use crate::shutdown::Phase;
 

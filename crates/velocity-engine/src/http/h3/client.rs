@@ -27,10 +27,11 @@ use super::FALLBACK_FRAME;
 use super::inbox::{Inbox, Incoming};
 use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
+use super::silence::Silence;
 use super::slots::Slots;
 use crate::http::Body;
 use crate::http::websocket::ByConnect;
-use crate::quic::{Application, Cx, Driver, Host, Next, Socket};
+use crate::quic::{Application, Cx, Driver, Host, Next};
 use crate::shutdown::{self, Phase, Trigger};
 
 /// Room for the head of a usual request, in bytes.
@@ -80,7 +81,7 @@ pub enum Failure {
 }
 
 impl Connection {
-    /// Shake hands over `socket`.
+    /// Shake hands over `socket`, which is connected to `remote`.
     pub async fn open(
         socket: std::net::UdpSocket,
         config: ClientConfig,
@@ -88,7 +89,7 @@ impl Connection {
         server_name: &str,
     ) -> Result<(Self, Established), Failure> {
         let refused = refused(socket.try_clone()?);
-        let mut driver = Driver::client(Nobody, Socket::new(socket)?);
+        let mut driver = Driver::client(Nobody, socket, remote)?;
         let (established, outcome) = oneshot::channel();
         let queue = Arc::new(Queue::default());
         driver.connect(config, remote, server_name, |waker| {
@@ -104,6 +105,7 @@ impl Connection {
                 woken: Vec::new(),
                 writable: Vec::new(),
                 unsettled: false,
+                silence: Silence::new(Instant::now(), 0),
             }
         })?;
         let (trigger, shutdown) = shutdown::channel();
@@ -296,6 +298,8 @@ struct Client {
     writable: Vec<u32>,
     /// A request waits for the server's settings.
     unsettled: bool,
+    /// Since the first of the requests that are under way.
+    silence: Silence,
 }
 
 struct Exchange {
@@ -365,6 +369,11 @@ impl Application for Client {
         while let Some(slot) = self.woken.pop() {
             self.resume(slot, cx);
         }
+        if self.deadline().is_some_and(|due| due <= cx.now)
+            && self.silence.look(cx.now, cx.quic.stats().frame_rx.stream)
+        {
+            cx.quic.ping();
+        }
         let next = self.write(cx);
         self.link.flush(cx);
         next
@@ -373,7 +382,7 @@ impl Application for Client {
     fn phase(&mut self, _: Phase) {}
 
     fn deadline(&self) -> Option<Instant> {
-        None
+        (!self.exchanges.is_empty()).then(|| self.silence.due())
     }
 }
 
@@ -473,6 +482,9 @@ impl Client {
             let mut encoded = BytesMut::with_capacity(HEAD_CAPACITY);
             match self.link.h3.open_request(id.into(), &head, protocol, &mut encoded) {
                 Ok(()) => {
+                    if self.exchanges.is_empty() {
+                        self.silence = Silence::new(cx.now, cx.quic.stats().frame_rx.stream);
+                    }
                     let slot = self.exchanges.insert(
                         id,
                         Exchange {

@@ -3,6 +3,7 @@
 //! - [`link`]: carries bytes between QUIC streams and the state machine
 //! - [`inbox`]: a body on its way in, with backpressure
 //! - [`outgoing`]: a message on its way out
+//! - [`silence`]: when nothing comes that is waited for
 //! - [`server`], [`client`]: the two applications made of these
 
 pub mod client;
@@ -10,6 +11,7 @@ mod inbox;
 mod link;
 mod outgoing;
 pub mod server;
+mod silence;
 mod slots;
 
 use std::hash::{BuildHasher, RandomState};
