@@ -97,6 +97,16 @@ def test_the_best_one_is_chosen(server: Server) -> None:
     assert response.velocity.ml_dsa_level
 
 
+def test_what_was_learnt_is_kept_where_the_user_keeps_such_things(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for kept in (False, True):
+        with velocity.Client(verify=str(server.trust), state_dir=kept) as client:
+            client.get(server.url("/hello.txt"))
+        assert (tmp_path / "velocity" / "origins.json").is_file() is kept
+
+
 def test_functions(server: Server) -> None:
     assert velocity.get(server.url(), verify=str(server.trust)).content == INDEX
     again = velocity.get(server.url(), verify=str(server.trust))

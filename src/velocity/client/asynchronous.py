@@ -72,7 +72,7 @@ class AsyncClient(BaseClient[AsyncBaseTransport]):
         retries: Retry | int | None = None,
         cache: Cache | None = None,
         decompression: Decompression = Decompression(),  # noqa: B008 - immutable
-        state_dir: str | os.PathLike[str] | None = None,
+        state_dir: str | os.PathLike[str] | bool | None = None,
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
         transport: AsyncBaseTransport | None = None,
         default_encoding: DefaultEncoding = None,

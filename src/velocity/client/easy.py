@@ -7,7 +7,6 @@ print(client.fetch_text("/status"))
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from velocity.client.sync import Client
@@ -79,7 +78,7 @@ class EasyClient:
             fallback=config.fallback,
             timeout=config.timeout,
             follow_redirects=True,
-            state_dir=_state_dir(config.cache_dir) if config.server_key_autodiscover else None,
+            state_dir=(config.cache_dir or True) if config.server_key_autodiscover else None,
             resolve={(name.lower(), port): (host, port)} if name != host else None,
         )
         self._last: Response | None = None
@@ -136,9 +135,3 @@ class EasyClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _state_dir(chosen: str | os.PathLike[str] | None) -> Path:
-    if chosen is not None:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "velocity"

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["last_spoke", "remember"]
+__all__ = ["folder", "last_spoke", "remember"]
 
 _KEPT = 1000
 """Hosts; beyond it those that spoke longest ago go."""
@@ -19,9 +19,14 @@ _DAYS = 180
 """After which a host is forgotten."""
 
 
-def _file() -> Path:
+def folder() -> Path:
+    """Where the user's programs keep what outlives them."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "velocity" / "hosts.json"
+    return Path(base) / "velocity"
+
+
+def _file() -> Path:
+    return folder() / "hosts.json"
 
 
 def _load() -> dict[str, str]:

@@ -64,7 +64,8 @@ class Client(BaseClient[BaseTransport]):
         retries: how often, or a `Retry`.
         cache: a `Cache` of answers (RFC 9111).
         decompression: how large content may become.
-        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are.
+        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are. True
+            is the user's: `velocity` in `$XDG_STATE_HOME` or `~/.local/state`.
         resolve: where to connect instead, by host and port.
         transport: who answers, instead of the network.
         default_encoding: of text that does not say; a function of the content; or None to find out.
@@ -101,7 +102,7 @@ class Client(BaseClient[BaseTransport]):
         retries: Retry | int | None = None,
         cache: Cache | None = None,
         decompression: Decompression = Decompression(),  # noqa: B008 - immutable
-        state_dir: str | os.PathLike[str] | None = None,
+        state_dir: str | os.PathLike[str] | bool | None = None,
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
         transport: BaseTransport | None = None,
         default_encoding: DefaultEncoding = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from velocity import _core
+from velocity.client import memory
 from velocity.client.connect import Profile, Protocol, Trust
 from velocity.client.exceptions import UnsupportedProtocol, WriteError, typed
 from velocity.client.responses import Response
@@ -103,7 +104,8 @@ class _Pooled:
         crl_files: revocation lists.
         limits: how many connections.
         proxy: through whom.
-        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are.
+        state_dir: folder for what outlives the process: what hosts have spoken, and where else they say they are. True
+            is the user's: `velocity` in `$XDG_STATE_HOME` or `~/.local/state`.
         resolve: where to connect instead, by host and port.
 
     Raises:
@@ -124,7 +126,7 @@ class _Pooled:
         crl_files: Sequence[str | os.PathLike[str]] = (),
         limits: Limits | None = None,
         proxy: Proxy | str | None = None,
-        state_dir: str | os.PathLike[str] | None = None,
+        state_dir: str | os.PathLike[str] | bool | None = None,
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -137,7 +139,7 @@ class _Pooled:
             max_connections=limits.max_connections,
             max_keepalive=limits.max_keepalive_connections,
             keepalive=limits.keepalive_expiry,
-            state_dir=None if state_dir is None else os.fspath(state_dir),
+            state_dir=_state_dir(state_dir),
             proxy=None if through is None else str(through.url).rstrip("/"),
             resolve=dict(resolve) if resolve else None,
             **_trust(verify, cert, crl_files).options(),
@@ -268,6 +270,12 @@ def _check_length(sent: int, body: Streamed) -> None:
         raise WriteError(
             "WRITE_FAILED", f"the content has {sent} bytes instead of {body.length}", "a file may have changed"
         )
+
+
+def _state_dir(chosen: str | os.PathLike[str] | bool | None) -> str | None:
+    if isinstance(chosen, bool):
+        return str(memory.folder()) if chosen else None
+    return None if chosen is None else os.fspath(chosen)
 
 
 def _protocols(http1: bool, http2: bool, http3: bool) -> list[Protocol]:
