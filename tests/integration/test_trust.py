@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from cryptography import x509
@@ -23,7 +23,7 @@ from support.http3 import Http3
 from support.impostor import Impostor
 from support.server import Server, velocity
 from support.site import noise
-from velocity import _core
+from velocity import Client, _core
 from velocity.errors import ClientError, ConnectError
 
 if TYPE_CHECKING:
@@ -347,6 +347,20 @@ def test_a_directive_is_followed(site: Site, authority: Authority, issued: Issue
         assert "no velocity/1, h3 (client_profile): using h2" in said
         assert f"h2 with 127.0.0.1:{target.port}" in said
         assert "error" in get(running, *light, "--require-velocity", code=1)
+
+
+@pytest.mark.parametrize("fallback", ["directed", "allow"])
+def test_the_reason_is_the_servers(
+    site: Site, authority: Authority, issued: Issued, fallback: Literal["directed", "allow"]
+) -> None:
+    with (
+        Server(site.root, *issued.flags, "--alpn", "h2") as target,
+        refusing(site, issued, target) as running,
+        Client(verify=authority.root, profile="light", fallback=fallback) as client,
+    ):
+        negotiated = client.get(running.url("/hello.txt")).velocity
+        assert (negotiated.alpn, negotiated.fallback) == ("h2", "client_profile")
+        assert "it permits other profiles only" in str(negotiated.fallback_message)
 
 
 def test_nobody_is_followed_who_is_not_the_original_host(

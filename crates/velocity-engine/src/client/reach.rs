@@ -47,6 +47,8 @@ pub struct Reach {
 pub struct Ways(Mutex<FxHashMap<Vec<u8>, Arc<Tls>>>);
 
 type Shaken = (Opened, Report);
+/// And why it is not what was preferred, as far as that is known.
+type Reached = (Shaken, Option<Error>);
 
 impl Reach {
     pub fn new(settings: Settings) -> Result<Self> {
@@ -157,7 +159,7 @@ impl Reach {
         let (quic, tcp) = self.protocols(origin)?;
         let offered = quic.contains(&Protocol::Velocity);
         let ((opened, report), failure) = match (quic.is_empty(), tcp.is_empty()) {
-            (false, true) => (self.quic(origin, &options, &quic, ways).await?, None),
+            (false, true) => self.quic(origin, &options, &quic, ways).await?,
             (true, _) => (self.tcp(&options, &tcp, None, ways).await?, None),
             (false, false) => self.race(origin, &options, &quic, &tcp, ways).await?,
         };
@@ -171,7 +173,10 @@ impl Reach {
             Protocol::Velocity => None,
             _ if !offered => Some(("not_offered".into(), "velocity/1 was not offered".into())),
             _ => Some(match failure {
-                Some(error) => (error.code.to_owned(), error.message),
+                Some(error) => {
+                    let said = directive(&error).map(|directive| directive.reason.as_str());
+                    (said.unwrap_or(error.code).to_owned(), error.message)
+                }
                 None => (
                     "ALPN_REQUIRED".to_owned(),
                     format!("{} does not speak velocity/1", origin.host),
@@ -248,13 +253,13 @@ impl Reach {
         quic: &[Protocol],
         tcp: &[Protocol],
         ways: &Ways,
-    ) -> Result<(Shaken, Option<Error>)> {
+    ) -> Result<Reached> {
         let known = self.memory.spoke(origin).is_some_and(Protocol::over_quic)
             || self.settings.discover && self.memory.alternative(origin, quic).is_some();
         let head_start = if known { KNOWN_HEAD_START } else { HEAD_START };
         let mut over_quic = pin!(self.quic(origin, options, quic, ways));
         match tokio::time::timeout(head_start, over_quic.as_mut()).await {
-            Ok(Ok(shaken)) => return Ok((shaken, None)),
+            Ok(Ok(reached)) => return Ok(reached),
             Ok(Err(error)) if FINAL.contains(&error.code) => return Err(error),
             Ok(Err(error)) => {
                 let directive = directive(&error).filter(|one| self.permits(one, tcp));
@@ -267,8 +272,8 @@ impl Reach {
         let (mut quic_failure, mut tcp_failure) = (None, None);
         loop {
             tokio::select! {
-                shaken = over_quic.as_mut(), if quic_failure.is_none() => match (shaken, &tcp_failure) {
-                    (Ok(shaken), _) => return Ok((shaken, None)),
+                reached = over_quic.as_mut(), if quic_failure.is_none() => match (reached, &tcp_failure) {
+                    (Ok(reached), _) => return Ok(reached),
                     (Err(error), None) if !FINAL.contains(&error.code) => quic_failure = Some(error),
                     (Err(error), _) => return Err(error),
                 },
@@ -281,7 +286,7 @@ impl Reach {
         }
     }
 
-    async fn quic(&self, origin: &Origin, options: &Options, protocols: &[Protocol], ways: &Ways) -> Result<Shaken> {
+    async fn quic(&self, origin: &Origin, options: &Options, protocols: &[Protocol], ways: &Ways) -> Result<Reached> {
         let mut options = Options {
             protocols: protocols.to_vec(),
             ..options.clone()
@@ -309,17 +314,17 @@ impl Reach {
                 self.memory.forget(origin);
                 options.connect_to = here;
                 match connect::open(&options, &tls).await {
-                    Ok(shaken) => return Ok(shaken),
+                    Ok(shaken) => return Ok((shaken, None)),
                     Err(error) => error,
                 }
             }
             Err(error) => error,
-            Ok(shaken) => return Ok(shaken),
+            Ok(shaken) => return Ok((shaken, None)),
         };
         // Nobody but the host that was asked for is believed, wherever that is.
         match directive(&error).filter(|one| self.permits(one, &self.settings.protocols)) {
             Some(directive) if self.settings.fallback == Fallback::Directed => {
-                self.follow(&options, &directive, ways).await
+                Ok((self.follow(&options, &directive, ways).await?, Some(error)))
             }
             _ => Err(error),
         }
