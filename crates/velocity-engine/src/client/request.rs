@@ -4,7 +4,8 @@ use std::io;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::uri::{Authority, Scheme, Uri};
+use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -137,11 +138,6 @@ pub(super) fn build(
     };
     let mut request = http::Request::new(Body::default());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| invalid("method"))?;
-    let uri = match h1 {
-        true => path.parse::<Uri>(),
-        false => format!("https://{authority}{path}").parse::<Uri>(),
-    };
-    *request.uri_mut() = uri.map_err(|_| invalid("path"))?;
     *request.version_mut() = if h1 { Version::HTTP_11 } else { Version::HTTP_2 };
     let map = request.headers_mut();
     for (name, value) in headers {
@@ -157,8 +153,18 @@ pub(super) fn build(
             HeaderValue::from_bytes(&value).map_err(|_| invalid(&format!("value of {name}")))?,
         );
     }
-    if h1 && !map.contains_key(HOST) {
-        map.insert(HOST, HeaderValue::from_str(authority).map_err(|_| invalid("host"))?);
+    // RFC 9113 section 8.3.1, RFC 9114 section 4.3.1: what the caller says there is the authority.
+    let host = match map.remove(HOST) {
+        Some(host) => host,
+        None => HeaderValue::from_str(authority).map_err(|_| invalid("host"))?,
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = Some(path.parse().map_err(|_| invalid("path"))?);
+    if h1 {
+        map.insert(HOST, host);
+    } else {
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| invalid("host"))?);
     }
     if !map.contains_key(USER_AGENT) {
         map.insert(
@@ -166,8 +172,11 @@ pub(super) fn build(
             HeaderValue::from_static(concat!("velocity/", env!("CARGO_PKG_VERSION"))),
         );
     }
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| invalid("path"))?;
     if let Some(body) = body {
-        map.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        request
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         *request.body_mut() = body.into();
     }
     Ok(request)
@@ -175,4 +184,37 @@ pub(super) fn build(
 
 fn from_hyper(response: http::Response<Incoming>) -> http::Response<Body> {
     response.map(|body| Body::stream(body.map_err(io::Error::other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a request goes, and its field Host.
+    fn target(h1: bool, host: Option<&str>) -> Result<(String, Option<String>)> {
+        let fields: Vec<_> = host
+            .map(|host| ("host".to_owned(), host.to_owned()))
+            .into_iter()
+            .collect();
+        let request = build("a.example:1", h1, "GET", "/x?y", &fields, None)?;
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        Ok((request.uri().to_string(), host.map(str::to_owned)))
+    }
+
+    #[test]
+    fn the_authority_is_what_the_caller_says() {
+        let to = |uri: &str| (uri.to_owned(), None);
+        assert_eq!(target(false, None).unwrap(), to("https://a.example:1/x?y"));
+        assert_eq!(target(false, Some("b.example")).unwrap(), to("https://b.example/x?y"));
+        for host in ["b c", "b/c", ""] {
+            assert_eq!(target(false, Some(host)).unwrap_err().code, "HEADERS_INVALID", "{host}");
+        }
+    }
+
+    #[test]
+    fn over_http1_it_is_a_field() {
+        let says = |host: &str| ("/x?y".to_owned(), Some(host.to_owned()));
+        assert_eq!(target(true, None).unwrap(), says("a.example:1"));
+        assert_eq!(target(true, Some("b.example")).unwrap(), says("b.example"));
+    }
 }
