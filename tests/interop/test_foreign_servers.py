@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import caddy, certificates, golang, needs, site
+from support.bad_network import BadNetwork
 from support.http3_server import Http3Server
 from support.server import velocity
 from velocity._core import Connection, Response
@@ -96,6 +97,24 @@ def test_download(foreign: Foreign, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with target.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == foreign.digest
+
+
+def test_a_client_whose_port_changes(foreign: Foreign) -> None:
+    """As behind a NAT that forgets (RFC 9000 section 9.3): the server validates the path and goes on."""
+    with BadNetwork(foreign.port, 7, 0) as network:
+        connection = Connection(
+            "localhost", foreign.port, protocols=["h3"], ca_file=str(foreign.certificate),
+            connect_to=("127.0.0.1", network.port),
+        )  # fmt: skip
+        response = connection.request("GET", "/large.bin", [], timeout=10)
+        for _ in range(3):
+            some = 0
+            while some < 5 << 20:
+                some += len(response.read() or b"")
+            network.forget()
+        del response
+        is_served(connection)
+        connection.close()
 
 
 def test_many_requests(foreign: Foreign) -> None:
