@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
+import struct
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection, connect
 
@@ -22,6 +26,7 @@ from support.http3 import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.server import Server
 
@@ -36,6 +41,11 @@ def dial(server: Server, path: str, **more: Any) -> ClientConnection:
     trust = ssl.create_default_context(cafile=str(server.certificate))
     client: ClientConnection = connect(f"wss://localhost:{server.port}{path}", ssl=trust, **more)
     return client
+
+
+def deflated(opcode: Opcode, payload: bytes) -> bytes:
+    """A frame whose payload is said to be deflated, under a mask that changes nothing."""
+    return struct.pack("!BBH4x", 0xC0 | opcode, 0x80 | 126, len(payload)) + payload
 
 
 def heard(server: Server, what: str) -> None:
@@ -102,15 +112,70 @@ def test_a_client_that_is_gone(server: Server) -> None:
         heard(server, "ws: 1006 ")
 
 
-def test_too_large_a_message(server: Server) -> None:
-    with dial(server, "/echo", max_size=None) as client, contextlib.suppress(ConnectionClosed):
+@pytest.mark.parametrize("window", [9, 12, 15])
+def test_compression(server: Server, window: int) -> None:
+    """permessage-deflate (RFC 7692), both ways, beside messages that it would not make smaller."""
+    offer = ClientPerMessageDeflateFactory(server_max_window_bits=window, client_max_window_bits=True)
+    with dial(server, "/echo", compression=None, extensions=[offer], max_size=None) as client:
+        assert client.response is not None
+        extensions = client.response.headers["sec-websocket-extensions"].split("; ")
+        assert extensions[:3] == ["permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"]
+        for message in ("hello " * 10_000, "ü" * 100_000, os.urandom(100_000), "", bytes(1 << 20), bytes(3 << 20)):
+            client.send(message)
+            assert client.recv(timeout=10) == message
+        client.send(["in pieces, " * 100] * 3)
+        assert client.recv(timeout=10) == "in pieces, " * 300
+
+
+@pytest.mark.parametrize("dropped", ["compression", "server"])
+def test_no_compression(tmp_path: Path, server: Server, dropped: str) -> None:
+    if dropped == "compression":
+        with dial(server, "/echo", compression=None) as client:
+            assert client.response is not None
+            assert "sec-websocket-extensions" not in client.response.headers
+        return
+    with serving(tmp_path, "raw:app", "--no-ws-per-message-deflate") as plain, dial(plain, "/echo") as client:
+        assert client.response is not None
+        assert "sec-websocket-extensions" not in client.response.headers
+        client.send("hello " * 100)
+        assert client.recv(timeout=5) == "hello " * 100
+
+
+def test_what_cannot_be_inflated(server: Server) -> None:
+    with dial(server, "/echo") as client:
+        client.socket.sendall(deflated(Opcode.TEXT, b"\xff" * 20))
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=5)
+    heard(server, "ws: 1007 the message cannot be inflated")
+
+
+def test_a_bomb(server: Server) -> None:
+    """32 MiB in 32 KiB: too large as soon as half of it was inflated."""
+    deflate = zlib.compressobj(9, wbits=-15)
+    bomb = deflate.compress(bytes(32 << 20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    before = told(server.port).count("ws: 1009 the message is too large")
+    with dial(server, "/echo") as client, contextlib.suppress(ConnectionClosed):
+        client.socket.sendall(deflated(Opcode.BINARY, bomb[:-4]))
+        client.recv(timeout=10)
+    deadline = time.monotonic() + 5
+    while told(server.port).count("ws: 1009 the message is too large") == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_too_large_a_message(server: Server, compression: str | None) -> None:
+    with (
+        dial(server, "/echo", compression=compression, max_size=None) as client,
+        contextlib.suppress(ConnectionClosed),
+    ):
         client.send(b"x" * (17 << 20))
         client.recv(timeout=10)
     heard(server, "ws: 1009 the message is too large")
 
 
 def test_a_slow_reader_holds_the_application_back(server: Server) -> None:
-    with dial(server, "/flood", max_queue=1) as client:
+    with dial(server, "/flood", max_queue=1, compression=None) as client:
         time.sleep(0.7)
         assert told(server.port).count("flood") < 150
         received = sum(1 for _ in client)

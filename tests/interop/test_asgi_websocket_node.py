@@ -116,8 +116,17 @@ def test_subprotocols(talk: Talk) -> None:
     assert (heard["protocol"], heard["messages"]) == ("superchat", [{"text": "hello"}])
 
 
-def test_compression_is_offered_and_not_taken(talk: Talk) -> None:
-    heard = talk("/echo", options={"perMessageDeflate": True}, send=[{"text": "hello"}], close=[1000])
+@pytest.mark.parametrize("more", [{}, {"serverMaxWindowBits": 10, "clientMaxWindowBits": 9}], ids=["", "windows"])
+def test_compression(talk: Talk, more: dict[str, int]) -> None:
+    sent = [{"text": "hello"}, {"text": ""}, {"text": "ä" * 40}, {"bytes": 70_000}, {"pieces": ["in ", "pie", "ces"]}]
+    heard = talk("/echo", options={"perMessageDeflate": {"threshold": 0, **more}}, send=sent, close=[1000])
+    assert heard["extensions"] == "permessage-deflate"
+    assert heard["messages"] == [*sent[:-1], {"text": "in pieces"}]
+    assert heard["code"] == 1000
+
+
+def test_no_compression(talk: Talk) -> None:
+    heard = talk("/echo", options={"perMessageDeflate": False}, send=[{"text": "hello"}], close=[1000])
     assert (heard["extensions"], heard["messages"]) == ("", [{"text": "hello"}])
 
 

@@ -177,6 +177,15 @@ def serve(
         str | None,
         _flag("--limit-concurrency", "Requests at once; more get 503.", _APPLICATION, "no limit", metavar="N"),
     ] = None,
+    ws_per_message_deflate: Annotated[
+        bool | None,
+        _flag(
+            "--ws-per-message-deflate/--no-ws-per-message-deflate",
+            "Compress messages of WebSockets where the client offers it.",
+            _APPLICATION,
+            "on",
+        ),
+    ] = None,
     limit_max_requests: Annotated[
         str | None,
         _flag(
@@ -282,6 +291,7 @@ def serve(
         "interface": interface,
         "env_file": env_file,
         "limit_concurrency": limit_concurrency,
+        "ws_per_message_deflate": ws_per_message_deflate,
         "limit_max_requests": limit_max_requests,
         "limit_max_requests_jitter": limit_max_requests_jitter,
         "timeout_worker_healthcheck": timeout_worker_healthcheck,

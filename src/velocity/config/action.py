@@ -166,6 +166,8 @@ class PythonRoute(RouteBase):
     workers: Count | None = None
     """Processes of its own; the server's process when None."""
     limit_concurrency: Count | None = None
+    ws_per_message_deflate: bool = True
+    """Compress messages of WebSockets where the client offers it."""
     timeout: Duration | None = None
     """For the head of an answer."""
 

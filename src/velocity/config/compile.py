@@ -45,6 +45,7 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
             root_path=options.root_path,
             files=files if options.has_files else None,
             limit_concurrency=options.limit_concurrency,
+            ws_per_message_deflate=options.ws_per_message_deflate,
         )
     return Plan(
         listeners=tuple(Listener(address=address, alpn=options.alpn) for address in options.listen),

@@ -104,6 +104,7 @@ OF_APPLICATIONS = (
     "interface",
     "env_file",
     "limit_concurrency",
+    "ws_per_message_deflate",
     "limit_max_requests",
     "limit_max_requests_jitter",
     "timeout_worker_healthcheck",
@@ -153,6 +154,7 @@ class ServeOptions(BaseModel):
     interface: Interface = "auto"
     env_file: _File | None = None
     limit_concurrency: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    ws_per_message_deflate: bool = True
     limit_max_requests: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
     limit_max_requests_jitter: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     timeout_worker_healthcheck: Annotated[float, Field(ge=1, le=86400)] = 30.0

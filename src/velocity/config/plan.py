@@ -376,6 +376,8 @@ class Python(_Part):
     """Asked first; what is not there is for the application."""
     limit_concurrency: int | None = None
     """Requests at once; more get 503."""
+    ws_per_message_deflate: bool = True
+    """Whether messages of WebSockets are compressed where the client offers it."""
     timeout_ms: int | None = None
     """For the head of an answer."""
 

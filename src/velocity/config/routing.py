@@ -319,6 +319,7 @@ class _Compiler:
                 app=program.name,
                 root_path=_stripped(route.root_path, match.value if match.kind == "prefix" else "/"),
                 limit_concurrency=route.limit_concurrency,
+                ws_per_message_deflate=route.ws_per_message_deflate,
                 timeout_ms=route.timeout or None,
             )
         else:

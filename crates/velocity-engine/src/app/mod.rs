@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod channel;
+mod deflate;
 mod exchange;
 pub mod mailbox;
 pub mod remote;
@@ -23,6 +24,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use tokio::sync::watch;
 
 use self::answer::{Answer, Request};
+use self::deflate::Agreed;
 pub use self::exchange::{Exchange, Head, Socket, Start};
 use crate::call::Call;
 use crate::error::{Error, Result};
@@ -130,6 +132,8 @@ pub struct App {
     root_path: Arc<str>,
     timeout: Option<Duration>,
     limit: usize,
+    /// Messages of WebSockets, if the client wants it.
+    deflates: bool,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -145,6 +149,7 @@ impl App {
             root_path: plan.root_path.as_str().into(),
             timeout: plan.timeout_ms.map(Duration::from_millis),
             limit: plan.limit_concurrency.unwrap_or(usize::MAX),
+            deflates: plan.ws_per_message_deflate,
             in_flight: Arc::default(),
         })
     }
@@ -162,6 +167,10 @@ impl App {
             Err(refusal) => return *refusal,
         };
         let key = fields.get(SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
+        let agreed = match websocket && self.deflates {
+            true => Agreed::of(&fields),
+            false => None,
+        };
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             return busy();
@@ -201,7 +210,7 @@ impl App {
             Start::Stream(head) => head.map(|()| Body::stream(Answer(request))),
             Start::Accept(fields) => {
                 let draining = self.draining.subscribe();
-                return websocket::open(call, key, fields, request, spoken, draining);
+                return websocket::open(call, key, fields, agreed, request, spoken, draining);
             }
         };
         clean(&mut response, call.parts.version);

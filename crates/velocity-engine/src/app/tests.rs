@@ -33,6 +33,7 @@ fn app(limit: Option<usize>, timeout_ms: Option<u64>, act: impl Fn(Arc<Exchange>
         root_path: "/api".into(),
         files: None,
         limit_concurrency: limit,
+        ws_per_message_deflate: true,
         timeout_ms,
     };
     App::new(&plan, &Applications::new([("main:app".to_owned(), known)].into())).unwrap()
@@ -151,6 +152,7 @@ fn one_that_is_not_running() {
         root_path: String::new(),
         files: None,
         limit_concurrency: None,
+        ws_per_message_deflate: true,
         timeout_ms: None,
     };
     let error = App::new(&plan, &Applications::new(HashMap::new())).err().unwrap();

@@ -1,6 +1,8 @@
 //! WebSockets (RFC 6455) that an application answers, over HTTP/1.1, and HTTP/2 and HTTP/3 by extended CONNECT (RFC 8441,
-//! RFC 9220). The framing is tungstenite's; the transports see a tunnel as to any other server.
+//! RFC 9220). The framing is tungstenite's, under it is [`deflate`](super::deflate); the transports see a tunnel as to any
+//! other server.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,19 +11,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 
 use super::answer::Request;
 use super::channel::Item;
+use super::deflate::{Agreed, Inflating};
 use super::exchange::Socket;
 use crate::call::Call;
 use crate::http::websocket::{self, ByConnect};
@@ -102,14 +108,18 @@ pub fn open(
     call: &Call<'_>,
     key: Option<HeaderValue>,
     fields: HeaderMap,
+    agreed: Option<Agreed>,
     request: Request,
     spoken: Body,
     draining: watch::Receiver<bool>,
 ) -> Response {
     let mut response = Response::default();
     *response.headers_mut() = fields;
+    if let Some(agreed) = agreed {
+        response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed.answer());
+    }
     let (ours, theirs) = tokio::io::duplex(PIPE);
-    tokio::spawn(talk(ours, request, draining));
+    tokio::spawn(talk(ours, agreed, request, draining));
     if call.parts.extensions.get::<ByConnect>().is_some() {
         *response.status_mut() = StatusCode::OK;
         response.extensions_mut().insert(ByConnect);
@@ -136,14 +146,16 @@ pub fn open(
 }
 
 /// Carry a WebSocket to its end.
-async fn talk(stream: DuplexStream, request: Request, draining: watch::Receiver<bool>) {
+async fn talk(stream: DuplexStream, agreed: Option<Agreed>, request: Request, draining: watch::Receiver<bool>) {
     let Some(socket) = &request.exchange.socket else { return };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
+    let stream = Inflating::new(stream, agreed.is_some());
     let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let mut talk = Talk {
         stream,
+        agreed,
         asked: false,
         closing: false,
         unsent: None,
@@ -167,7 +179,8 @@ async fn stopping(mut draining: watch::Receiver<bool>) {
 }
 
 struct Talk {
-    stream: WebSocketStream<DuplexStream>,
+    stream: WebSocketStream<Inflating<DuplexStream>>,
+    agreed: Option<Agreed>,
     /// A Ping is on its way.
     asked: bool,
     /// A Close frame was sent, or is about to be.
@@ -251,6 +264,24 @@ impl Talk {
         }
     }
 
+    /// A message as it is sent: deflated, where that was agreed upon and makes it smaller.
+    fn deflated(&self, message: tungstenite::Message) -> tungstenite::Message {
+        let (data, payload) = match &message {
+            tungstenite::Message::Text(text) => (Data::Text, text.as_bytes()),
+            tungstenite::Message::Binary(data) => (Data::Binary, &data[..]),
+            _ => return message,
+        };
+        let Some(payload) = self.agreed.and_then(|agreed| agreed.deflate(payload)) else {
+            return message;
+        };
+        let header = FrameHeader {
+            opcode: OpCode::Data(data),
+            rsv1: true,
+            ..FrameHeader::default()
+        };
+        tungstenite::Message::Frame(Frame::from_payload(header, payload))
+    }
+
     fn send(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
         loop {
             if ready!(Pin::new(&mut self.stream).poll_ready(cx)).is_err() {
@@ -260,8 +291,8 @@ impl Talk {
                 Some(message) => message,
                 None if self.closing => return Pin::new(&mut self.stream).poll_flush(cx).map(|_| Ok(())),
                 None => match socket.sent.poll(cx) {
-                    Poll::Ready(Some(Ok(Message::Text(text)))) => tungstenite::Message::Text(text),
-                    Poll::Ready(Some(Ok(Message::Binary(data)))) => tungstenite::Message::Binary(data),
+                    Poll::Ready(Some(Ok(Message::Text(text)))) => self.deflated(tungstenite::Message::Text(text)),
+                    Poll::Ready(Some(Ok(Message::Binary(data)))) => self.deflated(tungstenite::Message::Binary(data)),
                     Poll::Ready(Some(Ok(Message::Close(code, reason)))) => {
                         self.close(code.into(), &reason);
                         continue;
@@ -287,6 +318,9 @@ impl Talk {
 fn ending(error: Option<tungstenite::Error>) -> (u16, &'static str) {
     match error {
         Some(tungstenite::Error::Capacity(_)) => (1009, "the message is too large"),
+        Some(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            (1007, "the message cannot be inflated")
+        }
         Some(tungstenite::Error::Utf8(_)) => (1007, "the text is not UTF-8"),
         Some(tungstenite::Error::Protocol(error)) if !is_reset(&error) => (1002, "the client broke the protocol"),
         _ => (1006, ""),

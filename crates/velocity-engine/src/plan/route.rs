@@ -154,6 +154,8 @@ pub struct Python {
     pub files: Option<FilesFirst>,
     /// Requests at once; more get 503.
     pub limit_concurrency: Option<usize>,
+    /// Whether messages of WebSockets are compressed where the client offers it.
+    pub ws_per_message_deflate: bool,
     /// For the head of an answer.
     pub timeout_ms: Option<u64>,
 }

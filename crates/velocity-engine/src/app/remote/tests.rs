@@ -51,6 +51,7 @@ pub fn app(pool: &Pool, timeout_ms: Option<u64>) -> App {
         root_path: "/api".into(),
         files: None,
         limit_concurrency: None,
+        ws_per_message_deflate: true,
         timeout_ms,
     };
     App::new(&plan, &Applications::new([("main:app".to_owned(), known)].into())).unwrap()
