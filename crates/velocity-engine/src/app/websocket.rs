@@ -160,7 +160,7 @@ async fn talk(stream: DuplexStream, request: Request, draining: watch::Receiver<
     socket.received.close();
 }
 
-async fn stopping(mut draining: watch::Receiver<bool>) {
+pub(super) async fn stopping(mut draining: watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_err() {
         std::future::pending::<()>().await;
     }

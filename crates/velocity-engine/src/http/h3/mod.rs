@@ -3,6 +3,7 @@
 //! - [`link`]: carries bytes between QUIC streams and the state machine
 //! - [`inbox`]: a body on its way in, with backpressure
 //! - [`outgoing`]: a message on its way out
+//! - [`webtransport`]: streams and datagrams of sessions
 //! - [`server`], [`client`]: the two applications made of these
 
 pub mod client;
@@ -11,6 +12,7 @@ mod link;
 mod outgoing;
 pub mod server;
 mod slots;
+mod webtransport;
 
 use std::hash::{BuildHasher, RandomState};
 
