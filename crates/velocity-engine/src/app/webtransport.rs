@@ -335,6 +335,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.state().accepted
+    }
+
     /// What has come in the meantime can be taken now.
     fn accept(&self) {
         let mut state = self.state();

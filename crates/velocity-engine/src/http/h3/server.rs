@@ -650,7 +650,9 @@ impl Open {
     fn finish(&mut self, slot: u32, cx: &mut Cx<'_>) {
         if let Some((id, exchange)) = self.exchanges.get(slot) {
             let id = *id;
-            if !exchange.received {
+            // The client ends the request of a session itself, and takes being stopped for a loss.
+            let was_session = self.transports.as_ref().is_some_and(|transports| transports.knows(id));
+            if !exchange.received && !was_session {
                 // RFC 9114 section 4.1: the answer did not need the rest of the request.
                 let _ = cx.quic.recv_stream(id).stop(code(Code::NoError));
                 self.link.h3.abandon(id.into());

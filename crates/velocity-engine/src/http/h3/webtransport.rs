@@ -92,6 +92,12 @@ impl Transports {
         self.streams.contains_key(&id) || self.early.iter().any(|early| early.stream == id)
     }
 
+    /// Whether a request is a session, or was one.
+    pub fn knows(&self, id: StreamId) -> bool {
+        let hosted = self.sessions.get(&id);
+        hosted.is_some_and(|hosted| hosted.session.is_accepted()) || self.gone.contains(&id)
+    }
+
     /// A request has come that asks for a session.
     pub fn begin(&mut self, id: StreamId, session: Arc<Session>, cx: &mut Cx<'_>) {
         self.sessions.insert(
