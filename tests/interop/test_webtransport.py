@@ -323,6 +323,32 @@ def test_an_application_that_does_not_read(tmp_path: Path) -> None:
         run(conversation(server), 40)
 
 
+def test_a_client_that_does_not_read(tmp_path: Path) -> None:
+    """It holds the application back, on the one stream that is too much for it."""
+    size = 256 * 65536
+
+    async def conversation(server: Server) -> None:
+        async with Client.open(server.port) as client:
+            session = await client.session("/pours")
+            before = server.memory()
+            stream = client.stream(session, b"x")
+            await client.until(lambda: client.streams[stream])
+            client.freeze()
+            second = client.stream(session, b"x")
+            await hears(server, lambda told: "meanwhile" in told)
+            await asyncio.sleep(1.0)
+            numbers = [one for one in await asyncio.to_thread(heard, server) if one != "meanwhile"]
+            assert max(numbers) < 200, "it waits"
+            assert server.memory() - before < 12_000_000
+            client.thaw()
+            await client.until(lambda: stream in client.ended, 30)
+            assert len(client.streams[stream]) == size
+            assert client.streams[second] == b"meanwhile"
+
+    with serving(tmp_path, "sessions:app") as server:
+        run(conversation(server), 60)
+
+
 def test_what_nobody_asked_for(server: Server) -> None:
     """Datagrams of no session are dropped; an ID that is of no request ends the connection."""
 

@@ -54,6 +54,7 @@ class Client(QuicConnectionProtocol):
         self.stopped: dict[int, int] = {}
         self.closed: ConnectionTerminated | None = None
         self._own: set[int] = set()
+        self._frozen = False
         self._news = asyncio.Event()
 
     @classmethod
@@ -123,6 +124,17 @@ class Client(QuicConnectionProtocol):
         value = buffer.pull_bytes(buffer.pull_uint_var())
         assert buffer.eof()
         return int.from_bytes(value[:4], "big"), value[4:].decode()
+
+    def freeze(self) -> None:
+        """Hear nothing, and so acknowledge nothing, until `thaw`."""
+        self._frozen = True
+
+    def thaw(self) -> None:
+        self._frozen = False
+
+    def datagram_received(self, data: Any, addr: Any) -> None:
+        if not self._frozen:
+            super().datagram_received(data, addr)
 
     def unacknowledged(self, stream: int) -> int:
         """Bytes that wait for the server's permission, or its acknowledgement."""

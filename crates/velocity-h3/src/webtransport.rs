@@ -67,7 +67,7 @@ pub const fn to_http3(code: u32) -> u64 {
 /// The application's code behind one of HTTP/3; `None` if it is none of an application.
 #[must_use]
 pub const fn from_http3(code: u64) -> Option<u32> {
-    if code < FIRST || code > LAST || (code - 0x21) % 0x1f == 0 {
+    if code < FIRST || code > LAST || (code - 0x21).is_multiple_of(0x1f) {
         return None;
     }
     let place = code - FIRST;
@@ -90,7 +90,7 @@ mod tests {
     fn codes_of_applications_lie_between_reserved_ones() {
         for code in (0..100).chain([0xff, 0x1_0000, u32::MAX - 1, u32::MAX]) {
             let there = to_http3(code);
-            assert_ne!((there - 0x21) % 0x1f, 0, "{code}");
+            assert!(!(there - 0x21).is_multiple_of(0x1f), "{code}");
             assert_eq!(from_http3(there), Some(code));
         }
         assert_eq!((to_http3(0), to_http3(u32::MAX)), (FIRST, LAST));

@@ -147,6 +147,26 @@ async def is_busy(scope: Scope, receive: Any, send: Any) -> None:
             return
 
 
+async def pours(scope: Scope, receive: Any, send: Any) -> None:
+    """Says more than a client takes at once, and tells how far it has come; another stream is not held up by that."""
+    await accept(send)
+    first = (await receive())["stream"]
+
+    async def pour() -> None:
+        for number in range(256):
+            message = {"type": "webtransport.stream.send", "stream": first, "data": bytes(65536)}
+            await send({**message, "end_stream": number == 255})
+            heard.append(number)
+
+    pouring = asyncio.create_task(pour())
+    while (message := await receive())["type"] != "webtransport.disconnect":
+        if message["type"] == "webtransport.stream.connect":
+            said = {"stream": message["stream"], "data": b"meanwhile"}
+            await send({"type": "webtransport.stream.send", **said})
+            heard.append("meanwhile")
+    await pouring
+
+
 async def misbehaves(scope: Scope, receive: Any, send: Any) -> None:
     """Sends what cannot be sent, and hears why."""
     await accept(send)
@@ -181,4 +201,5 @@ SESSIONS = {
     "/gives-up": gives_up,
     "/busy": is_busy,
     "/misbehaves": misbehaves,
+    "/pours": pours,
 }

@@ -579,6 +579,17 @@ mod tests {
         }
     }
 
+    fn counting() -> (Arc<AtomicUsize>, impl Fn() -> Notify) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        (count, move || {
+            let counted = counted.clone();
+            Box::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+    }
+
     fn never() -> Notify {
         Box::new(|| {})
     }
@@ -615,9 +626,7 @@ mod tests {
         assert_eq!(session.command(&mailbox, say(4, HIGH)), Room::Enough);
         assert_eq!(session.command(&mailbox, say(4, 1)), Room::Full);
         assert_eq!(session.command(&mailbox, say(8, 1)), Room::Enough);
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = count.clone();
-        let later = move || -> Notify { Box::new(move || drop(counted.fetch_add(1, Ordering::Relaxed))) };
+        let (count, later) = counting();
         assert_eq!(session.room(Some(4), later), Room::Full);
         session.sent(4, HIGH - LOW);
         assert_eq!(count.load(Ordering::Relaxed), 0);
@@ -661,9 +670,7 @@ mod tests {
         let (session, mailbox) = session();
         session.state().accepted = false;
         session.push(opened(4));
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = count.clone();
-        let later = move || -> Notify { Box::new(move || drop(counted.fetch_add(1, Ordering::Relaxed))) };
+        let (count, later) = counting();
         assert_eq!(session.take(&mailbox, later), Taken::Wait);
         session.accept();
         assert_eq!(count.load(Ordering::Relaxed), 1, "it is told that there is something");
