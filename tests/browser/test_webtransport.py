@@ -97,10 +97,10 @@ def test_sessions(tmp_path: Path) -> None:
             assert (known["path"], known["query_string"]) == ("/facts", "a=b")
             assert fields["origin"] == f"https://{server.address}"
             assert act("the_server_closes") == [7, "enough"]
-            assert act("the_server_resets") == [
-                ["WebTransportError", "stream", 41],
-                ["WebTransportError", "stream", 40],
-            ]
+            read, written = act("the_server_resets")
+            assert read == ["WebTransportError", "stream", 41]
+            # Chromium may find that nobody takes it before it has heard why.
+            assert written in (["WebTransportError", "stream", 40], ["NetworkError", None, None])
             assert act("the_server_refuses") == "WebTransportError"
             assert act("the_server_breaks_off") == "WebTransportError"
         told = json.loads(ask("http/1.1", server.port, "/told").body)
