@@ -65,7 +65,7 @@ const acts = {
     const transport = await session('/gives-up');
     const stream = await transport.createBidirectionalStream();
     const writer = stream.writable.getWriter();
-    await writer.write(bytes('x'));
+    writer.write(bytes('x')).catch(error);
     return [await stream.readable.getReader().closed.catch(error), await writer.closed.catch(error)];
   },
   async the_server_refuses() {
