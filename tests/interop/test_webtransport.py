@@ -12,6 +12,7 @@ import pytest
 from support.application import serving
 from support.clients import ask
 from support.http3 import run
+from support.http3_codes import ID_ERROR, REQUEST_REJECTED
 from support.server import Server
 from support.site import noise
 from support.webtransport import BUFFERED_STREAM_REJECTED, SESSION_GONE, Client, on_the_wire
@@ -26,8 +27,6 @@ DATAGRAMS = 0x33
 SERVER_UNI = 3
 """The low bits of the server's unidirectional streams (RFC 9000 section 2.1)."""
 INTERNAL_ERROR = 0x102
-ID_ERROR = 0x108
-REQUEST_REJECTED = 0x10B
 
 
 @pytest.fixture(scope="module")
