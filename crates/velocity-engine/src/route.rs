@@ -124,6 +124,11 @@ impl Route {
         Some(response)
     }
 
+    /// Whether it answers WebTransport.
+    pub fn takes_sessions(&self) -> bool {
+        self.handler.application().is_some_and(App::takes_sessions)
+    }
+
     /// The application that answers whatever comes, without any filter.
     pub fn application(&self) -> Option<&App> {
         self.handler.application().filter(|_| self.chain.is_empty())

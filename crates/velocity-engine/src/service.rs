@@ -14,6 +14,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::access::Access;
+use crate::app::webtransport::Session;
 use crate::call::Setting;
 use crate::filter::asked_by_preflight;
 use crate::http::websocket::{self, ByConnect};
@@ -42,6 +43,8 @@ pub struct Service {
     pub local: SocketAddr,
     /// Points clients of TCP to QUIC (RFC 7838); `None` without QUIC on this listener.
     pub alt_svc: Option<HeaderValue>,
+    /// Whether WebTransport is offered.
+    pub takes_sessions: bool,
 }
 
 impl Service {
@@ -81,10 +84,7 @@ impl Service {
         let head_only = parts.method == Method::HEAD;
 
         let found = if parts.method == Method::CONNECT {
-            Err(Box::new(plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "CONNECT is not served here\n",
-            )))
+            Err(not_served())
         } else if !has_one_host(&parts) {
             // RFC 9110 section 7.2, RFC 9112 section 3.2.
             Err(Box::new(plain(
@@ -107,6 +107,11 @@ impl Service {
             )))
         } else {
             find(&snapshot, without_port(&host), &parts)
+        };
+        let session = by_connect && parts.extensions.get::<Arc<Session>>().is_some();
+        let found = match found {
+            Ok(found) if session && !found.route.takes_sessions() => Err(not_served()),
+            found => found,
         };
         let mut access = self.begin(
             peer,
@@ -136,8 +141,12 @@ impl Service {
             }
         };
         if by_connect && response.status().is_success() && response.extensions().get::<ByConnect>().is_none() {
-            // Success would mean that there is a WebSocket now.
-            response = plain(StatusCode::BAD_REQUEST, "there is no WebSocket here\n");
+            // Success would mean that there is one now.
+            let text = match session {
+                true => "there is no WebTransport here\n",
+                false => "there is no WebSocket here\n",
+            };
+            response = plain(StatusCode::BAD_REQUEST, text);
         }
         if let Some(proxied) = response.extensions_mut().remove::<Proxied>() {
             access.proxied(proxied);
@@ -266,6 +275,12 @@ fn find<'s>(snapshot: &'s Snapshot, host: &str, parts: &Parts) -> Result<Found<'
         }
         Outcome::Found(..) | Outcome::Missing => refuse(StatusCode::NOT_FOUND, "not found\n"),
     })
+}
+
+/// The answer to CONNECT that is for nothing here.
+fn not_served() -> Box<Response> {
+    let text = "CONNECT is not served here\n";
+    Box::new(plain(StatusCode::METHOD_NOT_ALLOWED, text))
 }
 
 /// For protocols that have no use for a prepared head.

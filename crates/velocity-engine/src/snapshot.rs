@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub(crate) names_routes: bool,
     /// Whether any route has hints for before the answer.
     pub(crate) has_early_hints: bool,
+    /// Whether any route answers WebTransport.
+    pub(crate) takes_sessions: bool,
     /// The filters with what they are by the Plan: the next one may have some of them as well.
     filters: Vec<(plan::Filter, Arc<Filter>)>,
     /// The same for the servers behind this one.
@@ -66,6 +68,7 @@ impl Snapshot {
             limits: plan.limits.clone(),
             access_log: plan.log.access,
             names_routes: sites.iter().map(|site| site.routes.len()).sum::<usize>() > 1,
+            takes_sessions: sites.iter().flat_map(|site| &site.routes).any(Route::takes_sessions),
             sites,
             router: Router::new(&plan.sites)?,
             proxies: Proxies::new(&plan.trusted_proxies)?,

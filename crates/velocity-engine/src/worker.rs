@@ -32,6 +32,10 @@ use crate::snapshot::Snapshot;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Unidirectional streams of the peer: control, QPACK encoder and decoder, and some that only GREASE opens.
+const UNI_STREAMS: u32 = 8;
+/// Datagrams (RFC 9221) that wait for their turn, each way, in bytes.
+const DATAGRAMS: usize = 64 * 1024;
 /// What may be on its way before anything is acknowledged, in bytes: 32 packets, as quic-go and the large sites have it.
 /// RFC 9002 section 7.2 recommends ten, into which the flight of a hybrid handshake does not fit.
 const INITIAL_WINDOW: u64 = 32 * 1200;
@@ -61,6 +65,8 @@ impl Shared {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self> {
+        // Applications are there from the start or not at all.
+        let takes_sessions = snapshot.load().takes_sessions;
         let mut quic = Vec::new();
         let mut services = Vec::new();
         for (index, listener) in plan.listeners.iter().enumerate() {
@@ -72,7 +78,7 @@ impl Shared {
                         metrics: metrics.clone(),
                         shutdown: shutdown.clone(),
                     };
-                    Some(quic_config(listening, &plan.limits)?)
+                    Some(quic_config(listening, &plan.limits, takes_sessions)?)
                 }
                 false => None,
             });
@@ -94,6 +100,7 @@ impl Shared {
                 alt_svc: HeaderValue::try_from(alternatives.join(", "))
                     .ok()
                     .filter(|value| !value.is_empty()),
+                takes_sessions,
             }));
         }
         Ok(Self {
@@ -137,11 +144,16 @@ impl Listening for Listener {
     }
 }
 
-fn quic_config(listening: Listener, limits: &Limits) -> Result<(Arc<ServerConfig>, EndpointConfig)> {
+/// `takes_sessions` is whether WebTransport is offered.
+fn quic_config(
+    listening: Listener,
+    limits: &Limits,
+    takes_sessions: bool,
+) -> Result<(Arc<ServerConfig>, EndpointConfig)> {
     let crypto =
         HelloServerConfig::new(listening).ok_or_else(|| Error::internal("a listener without QUIC protocols"))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(limits)));
+    server.transport_config(Arc::new(transport(limits, takes_sessions)));
     let mut endpoint = EndpointConfig::default();
     let datagram = limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM).max(1472);
     endpoint
@@ -150,21 +162,25 @@ fn quic_config(listening: Listener, limits: &Limits) -> Result<(Arc<ServerConfig
     Ok((Arc::new(server), endpoint))
 }
 
-fn transport(limits: &Limits) -> TransportConfig {
+fn transport(limits: &Limits, takes_sessions: bool) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let mut congestion = CubicConfig::default();
     congestion.initial_window(INITIAL_WINDOW);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits.max_datagram_size.unwrap_or(DEFAULT_DATAGRAM));
+    let uni_streams = match takes_sessions {
+        true => limits.max_streams.saturating_add(UNI_STREAMS),
+        false => UNI_STREAMS,
+    };
     transport
         .max_concurrent_bidi_streams(limits.max_streams.into())
-        // Control, QPACK encoder and decoder, and some that only GREASE opens.
-        .max_concurrent_uni_streams(8u32.into())
+        .max_concurrent_uni_streams(uni_streams.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
         .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(takes_sessions.then_some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS)
         .congestion_controller_factory(Arc::new(congestion));
     transport
 }

@@ -20,6 +20,9 @@ pub struct Config {
     pub connect_protocol: bool,
     /// Whether HTTP datagrams are understood (RFC 9297). The QUIC transport has to be set up for them as well.
     pub datagrams: bool,
+    /// On a server: how many WebTransport sessions a client may have at a time; none are offered where it is 0. They
+    /// need extended CONNECT and datagrams.
+    pub webtransport_sessions: u64,
     /// Randomness for a reserved setting and a reserved frame (RFC 9114, sections 7.2.4.1 and 7.2.8), which keep the
     /// peer used to what it does not know. `None` sends neither.
     pub grease: Option<u64>,
@@ -40,6 +43,7 @@ impl Default for Config {
             qpack_encoder_capacity: 0,
             connect_protocol: false,
             datagrams: false,
+            webtransport_sessions: 0,
             grease: None,
             preface: Vec::new(),
             extensions: Vec::new(),

@@ -6,8 +6,8 @@ use crate::StreamId;
 
 macro_rules! codes {
     ($($(#[$meta:meta])* $variant:ident = $value:literal, $name:literal;)*) => {
-        /// The error codes of HTTP/3 (RFC 9114, section 8.1), of its datagrams (RFC 9297, section 5.2) and of QPACK
-        /// (RFC 9204, section 6).
+        /// The error codes of HTTP/3 (RFC 9114, section 8.1), of its datagrams (RFC 9297, section 5.2), of WebTransport
+        /// (draft-ietf-webtrans-http3, section 8.5) and of QPACK (RFC 9204, section 6).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$meta])* $variant = $value,)* }
 
@@ -64,6 +64,10 @@ codes! {
     VersionFallback = 0x110, "H3_VERSION_FALLBACK";
     /// A datagram or capsule that cannot be parsed.
     DatagramError = 0x33, "H3_DATAGRAM_ERROR";
+    /// A stream of a WebTransport session that nobody knows of came too early, or never had one.
+    BufferedStreamRejected = 0x3994_bd84, "WEBTRANSPORT_BUFFERED_STREAM_REJECTED";
+    /// The WebTransport session of a stream is over.
+    SessionGone = 0x170d_7b68, "WEBTRANSPORT_SESSION_GONE";
     /// A field section that cannot be decompressed.
     QpackDecompressionFailed = 0x200, "QPACK_DECOMPRESSION_FAILED";
     /// A wrong instruction on the encoder stream.
@@ -131,7 +135,10 @@ mod tests {
 
     #[test]
     fn a_code_has_its_number_and_name() {
-        for value in (0x100..=0x110).chain([0x33]).chain(0x200..=0x202) {
+        for value in (0x100..=0x110)
+            .chain([0x33, 0x3994_bd84, 0x170d_7b68])
+            .chain(0x200..=0x202)
+        {
             assert_eq!(Code::from_value(value).map(Code::value), Some(value));
         }
         assert_eq!(Code::from_value(0x111), None);

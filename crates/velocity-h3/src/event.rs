@@ -97,6 +97,18 @@ pub enum Event {
         /// Its payload.
         data: Bytes,
     },
+    /// On a server: a stream of a WebTransport session has begun. It is nothing to this state machine, which has
+    /// forgotten it: the driver reads on by itself, and decides whether there is such a session.
+    WebTransport {
+        /// The stream, bidirectional or not.
+        stream: StreamId,
+        /// The stream of the request that the session is.
+        session: StreamId,
+        /// What came behind the header.
+        data: Bytes,
+        /// Whether this is all of the stream.
+        fin: bool,
+    },
     /// On a server: the priority of a request that is under way has changed.
     Priority {
         /// Its stream.
@@ -128,6 +140,7 @@ impl Event {
             | Self::Stopped { stream, .. }
             | Self::Unblocked { stream }
             | Self::Datagram { stream, .. }
+            | Self::WebTransport { stream, .. }
             | Self::Priority { stream, .. } => Some(*stream),
             Self::Failed(Error {
                 scope: crate::Scope::Stream(stream),

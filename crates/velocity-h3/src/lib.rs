@@ -18,6 +18,7 @@ pub mod qpack;
 mod settings;
 mod table;
 pub mod varint;
+pub mod webtransport;
 
 pub use config::Config;
 pub use connection::{Connection, Uni};

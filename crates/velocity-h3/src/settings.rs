@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::config::Config;
 use crate::error::{Code, Error};
-use crate::{frame, varint};
+use crate::{frame, varint, webtransport};
 
 const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
@@ -70,6 +70,10 @@ impl Settings {
         }
         if config.datagrams {
             put(H3_DATAGRAM, 1);
+        }
+        if config.webtransport_sessions > 0 && server {
+            put(webtransport::ENABLE_WEBTRANSPORT, 1);
+            put(webtransport::MAX_SESSIONS, config.webtransport_sessions);
         }
         if let Some(random) = config.grease {
             put(frame::grease(random), random >> 32);

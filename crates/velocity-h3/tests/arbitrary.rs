@@ -112,6 +112,7 @@ fn config() -> Config {
     Config {
         connect_protocol: true,
         datagrams: true,
+        webtransport_sessions: 4,
         extensions: vec![0x21],
         ..Config::default()
     }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use super::channel::{Inbound, Notify, Outbound, Room};
 use super::mailbox::Mailbox;
 use super::websocket::Message;
+use super::webtransport::{Ending, Session};
 use crate::http::Response;
 use crate::service::plain;
 use crate::session::Peer;
@@ -43,7 +44,7 @@ pub enum Start {
     Whole(Response),
     /// The rest comes through [`Exchange::answer`].
     Stream(http::Response<()>),
-    /// A WebSocket, with these further fields.
+    /// A WebSocket or a WebTransport session, with these further fields.
     Accept(HeaderMap),
 }
 
@@ -60,6 +61,8 @@ pub struct Exchange {
     pub answer: Outbound<Bytes>,
     /// `None` where the request is for no WebSocket.
     pub socket: Option<Socket>,
+    /// `None` where it is for no WebTransport session.
+    pub session: Option<Arc<Session>>,
     pub mailbox: Arc<Mailbox>,
     opening: Mutex<Opening>,
 }
@@ -86,10 +89,15 @@ impl Exchange {
                 received: Inbound::new(false),
                 sent: Outbound::default(),
             }),
+            session: None,
             mailbox: Mailbox::here(),
             opening: Mutex::default(),
             head,
         }
+    }
+
+    pub(super) fn with_session(self, session: Option<Arc<Session>>) -> Self {
+        Self { session, ..self }
     }
 
     /// Begin the answer. `false` where nobody waits for it any more, or it has begun.
@@ -181,6 +189,9 @@ impl Exchange {
             socket.received.close();
             socket.sent.close();
         }
+        if let Some(session) = &self.session {
+            session.end(Ending::default());
+        }
     }
 
     fn opening(&self) -> MutexGuard<'_, Opening> {
@@ -195,6 +206,11 @@ impl Exchange {
     /// The answer to a WebSocket that the application does not want.
     pub fn denial() -> Start {
         Start::Whole(plain(StatusCode::FORBIDDEN, "this WebSocket is not open to you\n"))
+    }
+
+    /// The answer to a WebTransport session that the application does not want.
+    pub fn refusal() -> Start {
+        Start::Whole(plain(StatusCode::FORBIDDEN, "this session is not open to you\n"))
     }
 
     /// Send a part of a streamed answer.

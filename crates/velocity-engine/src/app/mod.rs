@@ -12,6 +12,7 @@ mod exchange;
 pub mod mailbox;
 pub mod remote;
 pub mod websocket;
+pub mod webtransport;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use self::answer::{Answer, Request};
 use self::deflate::Agreed;
 pub use self::exchange::{Exchange, Head, Socket, Start};
+use self::webtransport::Session;
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -41,6 +43,11 @@ pub trait Application: Send + Sync {
 
     /// The engine's thread has nothing more to do for now: whatever was begun should be looked at.
     fn flush(&self);
+
+    /// Whether it answers WebTransport.
+    fn takes_sessions(&self) -> bool {
+        false
+    }
 
     /// Name and value of what it counts.
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -159,13 +166,21 @@ impl App {
         self.files.as_ref()
     }
 
+    /// Whether it answers WebTransport.
+    pub fn takes_sessions(&self) -> bool {
+        self.application.takes_sessions()
+    }
+
     /// Answer a request. `fields` are those of its head, which the application gets for its own.
     pub async fn respond(&self, call: &Call<'_>, fields: HeaderMap, body: Body) -> Response {
         let busy = || plain(StatusCode::SERVICE_UNAVAILABLE, "the application has too much to do\n");
+        let session = call.parts.extensions.get::<Arc<Session>>();
         let websocket = match websocket::asked(call, &fields) {
+            _ if session.is_some() => false,
             Ok(websocket) => websocket,
             Err(refusal) => return *refusal,
         };
+        let draft_02 = session.is_some() && webtransport::is_draft_02(&fields);
         let key = fields.get(SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
         let agreed = match websocket && self.deflates {
             true => Agreed::of(&fields),
@@ -175,14 +190,14 @@ impl App {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             return busy();
         }
-        // The body of an extended CONNECT is what the client says in the WebSocket.
-        let (spoken, body) = match websocket {
+        // The body of an extended CONNECT is what the client says in the WebSocket, or of its session.
+        let (spoken, body) = match websocket || session.is_some() {
             true => (body, Body::Empty),
             false => (Body::Empty, body),
         };
         let interim = call.parts.extensions.get::<Interim>();
         let head = self.head(call, fields, !body.is_empty(), interim.is_some());
-        let exchange = Arc::new(Exchange::new(head, websocket));
+        let exchange = Arc::new(Exchange::new(head, websocket).with_session(session.cloned()));
         let mut request = Request::new(exchange.clone(), body, self.in_flight.clone());
         if !self.application.begin(exchange) {
             return busy();
@@ -210,6 +225,9 @@ impl App {
             Start::Stream(head) => head.map(|()| Body::stream(Answer(request))),
             Start::Accept(fields) => {
                 let draining = self.draining.subscribe();
+                if let Some(session) = session {
+                    return webtransport::open(session.clone(), fields, draft_02, request, spoken, draining);
+                }
                 return websocket::open(call, key, fields, agreed, request, spoken, draining);
             }
         };

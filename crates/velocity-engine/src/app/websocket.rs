@@ -172,7 +172,7 @@ async fn talk(stream: DuplexStream, agreed: Option<Agreed>, request: Request, dr
     socket.received.close();
 }
 
-async fn stopping(mut draining: watch::Receiver<bool>) {
+pub(super) async fn stopping(mut draining: watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_err() {
         std::future::pending::<()>().await;
     }

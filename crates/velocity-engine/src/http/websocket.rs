@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -11,16 +12,19 @@ use http::request::Parts;
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, WriteHalf, duplex, split};
+use velocity_h3::webtransport;
 
 use super::Body;
+use crate::app::webtransport::Session;
 use crate::net::duplex::BoxDuplex;
 
 /// Marks, among the extensions of a request, one that came by extended CONNECT, or is to go on by it; and among those of
-/// a response, one that has opened the WebSocket.
+/// a response, one that has opened the WebSocket, or the WebTransport session.
 #[derive(Clone, Copy)]
 pub struct ByConnect;
 
-/// Take an extended CONNECT for a WebSocket to be a GET; everything else stays.
+/// Take an extended CONNECT for a WebSocket to be a GET, and one for a WebTransport session where its connection has
+/// room for that; everything else stays.
 pub fn recognise(parts: &mut Parts) {
     let over_h2 = parts
         .extensions
@@ -30,7 +34,12 @@ pub fn recognise(parts: &mut Parts) {
         .extensions
         .get::<velocity_h3::Protocol>()
         .map(velocity_h3::Protocol::as_str);
-    if parts.method == Method::CONNECT && over_h2.or(over_h3) == Some("websocket") {
+    let known = match over_h2.or(over_h3) {
+        Some("websocket") => true,
+        Some(webtransport::PROTOCOL) => parts.extensions.get::<Arc<Session>>().is_some(),
+        _ => false,
+    };
+    if parts.method == Method::CONNECT && known {
         parts.method = Method::GET;
         parts.extensions.insert(ByConnect);
     }

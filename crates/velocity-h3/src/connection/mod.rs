@@ -8,6 +8,7 @@
 //!   what they mean to the connection is decided in this file;
 //! * the peer's **encoder and decoder streams** belong to QPACK, and their bytes go there;
 //! * any other **unidirectional stream** is told apart by [`incoming::Incoming`] and refused;
+//! * **streams of WebTransport sessions** leave as soon as they are known to be that;
 //! * **our own** unidirectional streams are only bytes to be sent, see [`outgoing`].
 //!
 //! Bytes go in by [`Connection::receive`], in whatever pieces the transport has. What they mean comes out as
@@ -313,8 +314,18 @@ impl Connection {
     }
 
     fn receive_uni(&mut self, stream: StreamId, mut data: Bytes, fin: bool) -> Result<(), Error> {
-        match self.incoming.role(stream, &mut data, self.side)? {
+        let webtransport = self.side == Side::Server && self.config.webtransport_sessions > 0;
+        match self.incoming.role(stream, &mut data, self.side, webtransport)? {
             None => {}
+            Some(Role::WebTransport(session)) => {
+                self.events.push_back(Event::WebTransport {
+                    stream,
+                    session,
+                    data,
+                    fin,
+                });
+                return Ok(());
+            }
             Some(Role::Control) => self.receive_control(data)?,
             Some(Role::Encoder) => {
                 self.decoder.encoder_stream(&data).map_err(broken)?;

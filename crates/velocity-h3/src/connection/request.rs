@@ -19,6 +19,7 @@ use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::frame::{self, Header, HeaderReader};
 use crate::qpack::Decoder;
+use crate::webtransport;
 
 /// How much may be handed in while a stream is blocked, when it should be nothing but the chunk that blocked it.
 const MAX_HELD: usize = 65_536;
@@ -32,6 +33,13 @@ pub(super) struct Context<'a> {
     pub pending: &'a mut Pending,
 }
 
+impl Context<'_> {
+    /// Whether there may be streams of WebTransport sessions.
+    fn webtransport(&self) -> bool {
+        self.side == Side::Server && self.config.webtransport_sessions > 0
+    }
+}
+
 /// One request stream.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -43,6 +51,8 @@ pub(super) struct Stream {
     asked: Asked,
     /// Whether our side of the stream is open.
     sending: bool,
+    /// Whether its first frame has come.
+    begun: bool,
 }
 
 /// Where the message is.
@@ -108,6 +118,7 @@ impl Stream {
             left: None,
             asked: Asked::Other,
             sending: true,
+            begun: false,
         }
     }
 
@@ -173,6 +184,9 @@ impl Stream {
             match &mut self.part {
                 Part::Header(reader) => {
                     let Some(header) = reader.read(&mut data) else { break };
+                    if header.kind == webtransport::BIDIRECTIONAL && !self.begun && cx.webtransport() {
+                        return self.leave(cx, webtransport::session(header.len)?, data, fin);
+                    }
                     self.begin(cx, header)?;
                 }
                 Part::Content(left) => {
@@ -231,8 +245,23 @@ impl Stream {
         }
     }
 
+    /// The stream carries no request: it is one of a WebTransport session.
+    fn leave(&mut self, cx: &mut Context<'_>, session: StreamId, data: Bytes, fin: bool) -> Result<(), Error> {
+        let stream = self.id;
+        cx.events.push_back(Event::WebTransport {
+            stream,
+            session,
+            data,
+            fin,
+        });
+        self.expect = Expect::Over;
+        self.sending = false;
+        Ok(())
+    }
+
     /// A frame begins.
     fn begin(&mut self, cx: &mut Context<'_>, Header { kind, len }: Header) -> Result<(), Error> {
+        self.begun = true;
         self.part = match (kind, self.expect) {
             (frame::DATA, Expect::Content | Expect::Tunnel) => {
                 let too_much = self.malformed("more content than content-length says");

@@ -8,6 +8,7 @@ use super::Application;
 use super::http::HttpExchange;
 use super::message::gone;
 use super::websocket::WebSocketExchange;
+use super::webtransport::WebTransportExchange;
 
 /// `None`, without waiting. One is enough for everybody.
 #[pyclass(module = "velocity._core", frozen)]
@@ -91,6 +92,9 @@ pub enum Awaited {
     HttpSend(Py<HttpExchange>),
     WebSocketReceive(Py<WebSocketExchange>),
     WebSocketSend(Py<WebSocketExchange>),
+    WebTransportReceive(Py<WebTransportExchange>),
+    /// For room on a stream, or for another one.
+    WebTransportSend(Py<WebTransportExchange>, Option<u64>),
 }
 
 impl Awaited {
@@ -101,6 +105,8 @@ impl Awaited {
             Self::HttpSend(exchange) => exchange.get().poll_send(py, future),
             Self::WebSocketReceive(exchange) => exchange.get().poll_receive(py, future),
             Self::WebSocketSend(exchange) => exchange.get().poll_send(py, future),
+            Self::WebTransportReceive(exchange) => exchange.get().poll_receive(py, future),
+            Self::WebTransportSend(exchange, stream) => exchange.get().poll_send(py, *stream, future),
         }
     }
 
@@ -108,6 +114,7 @@ impl Awaited {
         let application = match self {
             Self::HttpReceive(exchange) | Self::HttpSend(exchange) => &exchange.get().application,
             Self::WebSocketReceive(exchange) | Self::WebSocketSend(exchange) => &exchange.get().application,
+            Self::WebTransportReceive(exchange) | Self::WebTransportSend(exchange, _) => &exchange.get().application,
         };
         application.get().create_future.bind(py).call0()
     }

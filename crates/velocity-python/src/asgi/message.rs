@@ -146,6 +146,11 @@ pub fn gone() -> PyErr {
     PyConnectionResetError::new_err("the client is gone")
 }
 
+/// What is raised when the client takes no more on this stream, or there is none.
+pub fn closed(stream: u64) -> PyErr {
+    PyConnectionResetError::new_err(format!("stream {stream} takes no more"))
+}
+
 pub fn wrong(text: String) -> PyErr {
     PyRuntimeError::new_err(text)
 }

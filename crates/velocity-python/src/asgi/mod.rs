@@ -1,6 +1,6 @@
 //! ASGI 3 within this process: the engine's [`Application`](velocity_engine::Application) whose program is Python's.
 //!
-//! engine thread → [`queue`] → event loop → [`Application::deliver`] → task → [`http`], [`websocket`] → mailbox → engine
+//! engine thread → [`queue`] → event loop → [`Application::deliver`] → task → [`http`], [`websocket`], [`webtransport`] → mailbox → engine
 
 pub(crate) mod awaitable;
 mod claim;
@@ -9,6 +9,7 @@ mod message;
 mod queue;
 mod scope;
 mod websocket;
+mod webtransport;
 pub mod workers;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use self::http::HttpExchange;
 use self::queue::{Entrance, Item, Queue};
 use self::scope::Scopes;
 use self::websocket::WebSocketExchange;
+use self::webtransport::WebTransportExchange;
 
 /// An application and the event loop that it runs on. Everything but the queue belongs to the loop's thread.
 #[pyclass(module = "velocity._core", frozen)]
@@ -136,6 +138,9 @@ impl Application {
         let (exchange_object, scope) = if exchange.socket.is_some() {
             let object = Bound::new(py, WebSocketExchange::new(exchange.clone(), slf.clone().unbind()))?;
             (object.into_any(), this.scopes.websocket(py, head)?)
+        } else if exchange.session.is_some() {
+            let object = Bound::new(py, WebTransportExchange::new(exchange.clone(), slf.clone().unbind()))?;
+            (object.into_any(), this.scopes.webtransport(py, head)?)
         } else {
             let object = Bound::new(py, HttpExchange::new(exchange.clone(), slf.clone().unbind()))?;
             (object.into_any(), this.scopes.http(py, head)?)

@@ -108,4 +108,8 @@ impl app::Application for Entrance {
     fn flush(&self) {
         self.0.wake();
     }
+
+    fn takes_sessions(&self) -> bool {
+        true
+    }
 }

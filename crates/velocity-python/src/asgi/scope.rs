@@ -36,6 +36,7 @@ pub struct Scopes {
 struct Common {
     http: Py<PyDict>,
     websocket: Py<PyDict>,
+    webtransport: Py<PyDict>,
     extensions: Py<PyDict>,
 }
 
@@ -77,6 +78,14 @@ impl Scopes {
         scope.set_item(intern!(py, "subprotocols"), PyList::new(py, words)?)?;
         let extensions = common.extensions.bind(py).copy()?;
         extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        self.complete(&scope, &extensions, head)?;
+        Ok(scope)
+    }
+
+    pub fn webtransport<'py>(&self, py: Python<'py>, head: &Head) -> PyResult<Bound<'py, PyDict>> {
+        let common = self.common(py, head)?;
+        let scope = common.webtransport.bind(py).copy()?;
+        let extensions = common.extensions.bind(py).copy()?;
         self.complete(&scope, &extensions, head)?;
         Ok(scope)
     }
@@ -197,6 +206,7 @@ impl Scopes {
         Ok(Common {
             http: make("http", "https")?,
             websocket: make("websocket", "wss")?,
+            webtransport: make("webtransport", "https")?,
             extensions: extensions.unbind(),
         })
     }

@@ -4,6 +4,7 @@
 //! - [`inbox`]: a body on its way in, with backpressure
 //! - [`outgoing`]: a message on its way out
 //! - [`silence`]: when nothing comes that is waited for
+//! - [`webtransport`]: streams and datagrams of sessions
 //! - [`server`], [`client`]: the two applications made of these
 
 pub mod client;
@@ -13,6 +14,7 @@ mod outgoing;
 pub mod server;
 mod silence;
 mod slots;
+mod webtransport;
 
 use std::hash::{BuildHasher, RandomState};
 

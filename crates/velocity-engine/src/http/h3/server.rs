@@ -18,15 +18,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionError, Event, StreamEvent, StreamId, VarInt};
-use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority, Scope};
+use velocity_h3::{Code, Config, Connection as Machine, Event as H3Event, Priority, Protocol, Scope, webtransport};
 use velocity_tls::Facts;
 
 use super::inbox::Inbox;
 use super::link::{Link, Read, stream_id};
 use super::outgoing::{Outgoing, Progress, code};
 use super::slots::Slots;
+use super::webtransport::Transports;
 use super::{FALLBACK_FRAME, config};
 use crate::access::Access;
+use crate::app::webtransport::{self as transport, MAX_SESSIONS};
 use crate::filter::Interim;
 use crate::http::tcp::{log_failure, log_handshake};
 use crate::http::{Body, Request, Response, prepared};
@@ -200,6 +202,8 @@ struct Open {
     /// The first request stream that has not been seen yet.
     next_stream: u64,
     way_down: WayDown,
+    /// `None` where no WebTransport is offered.
+    transports: Option<Box<Transports>>,
 }
 
 struct Exchange {
@@ -235,8 +239,11 @@ enum State {
 
 impl Open {
     fn new(peer: Arc<Peer>, service: Arc<Service>, limits: &Limits) -> Self {
+        let offered = service.takes_sessions;
         let config = Config {
             connect_protocol: true,
+            datagrams: offered,
+            webtransport_sessions: if offered { MAX_SESSIONS as u64 } else { 0 },
             max_field_section_size: limits.max_header_bytes.into(),
             preface: peer
                 .directive
@@ -255,6 +262,7 @@ impl Open {
             blocked: Vec::new(),
             next_stream: 0,
             way_down: WayDown::No,
+            transports: offered.then(Box::default),
         }
     }
 
@@ -262,14 +270,29 @@ impl Open {
         match self.link.event(event, cx) {
             // There is room again, perhaps for all: the most urgent one is to have it, not the one
             // that happened to be told.
-            Some(StreamEvent::Writable { .. }) => self.writable.append(&mut self.blocked),
-            Some(StreamEvent::Stopped { id, .. }) => {
+            Some(StreamEvent::Writable { .. }) => {
+                self.writable.append(&mut self.blocked);
+                if let Some(transports) = &mut self.transports {
+                    transports.writable(cx);
+                }
+            }
+            Some(StreamEvent::Stopped { id, error_code }) => {
                 // Nobody wants the answer: its handler is dropped where it stands.
                 if let Some(slot) = self.exchanges.find(id) {
                     self.abort(slot, Code::RequestCancelled, cx);
+                } else if let Some(transports) = &mut self.transports {
+                    transports.stopped(id, error_code.into_inner(), cx);
+                }
+            }
+            Some(StreamEvent::Available { .. }) => {
+                if let Some(transports) = &mut self.transports {
+                    transports.available(cx);
                 }
             }
             _ => {}
+        }
+        if self.transports.is_some() {
+            self.dispatch(cx); // of datagrams
         }
     }
 
@@ -281,6 +304,9 @@ impl Open {
             self.resume(slot, cx);
         }
         let next = self.write(cx);
+        if let Some(transports) = &mut self.transports {
+            transports.sweep(|id| self.exchanges.find(id).is_some(), cx);
+        }
         self.descend(cx);
         self.link.flush(cx);
         next
@@ -288,9 +314,17 @@ impl Open {
 
     /// Read a stream for as long as there is something, and room for it.
     fn read(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        if let Some(transports) = &mut self.transports
+            && transports.owns(id)
+        {
+            return transports.read(id, cx);
+        }
         while self.has_room(id) {
             let read = self.link.read(id, cx);
             self.dispatch(cx);
+            if self.transports.as_ref().is_some_and(|transports| transports.owns(id)) {
+                return;
+            }
             if let Read::Failed(reason) = read
                 && let Some(slot) = self.exchanges.find(id)
                 && let Some(exchange) = self.exchanges.remove(slot)
@@ -351,6 +385,25 @@ impl Open {
                         let _ = cx.quic.send_stream(id).set_priority(rank(id, priority));
                     }
                 }
+                H3Event::WebTransport {
+                    stream,
+                    session,
+                    data,
+                    fin,
+                } => {
+                    if let Some(transports) = &mut self.transports {
+                        // It is no request, and yet GOAWAY must not say that it was not seen.
+                        if stream & 2 == 0 {
+                            self.next_stream = self.next_stream.max(stream + 4);
+                        }
+                        transports.adopt(stream, session, data, fin, cx);
+                    }
+                }
+                H3Event::Datagram { stream, data } => {
+                    if let Some(transports) = &mut self.transports {
+                        transports.datagram(stream, data);
+                    }
+                }
                 _ => {}
             }
         }
@@ -384,6 +437,17 @@ impl Open {
 
     /// A request has come.
     fn begin(&mut self, id: StreamId, mut head: http::Request<()>, priority: Priority, end: bool, cx: &mut Cx<'_>) {
+        if let Some(transports) = &mut self.transports
+            && asks_for_session(&head)
+        {
+            if !transports.has_room() {
+                self.next_stream = self.next_stream.max(u64::from(id) + 4);
+                return self.link.cancel(id, code(Code::RequestRejected), cx);
+            }
+            let session = transport::Session::new(cx.wakers.slot(self.exchanges.next()).clone());
+            transports.begin(id, session.clone(), cx);
+            head.extensions_mut().insert(session);
+        }
         let (inbox, body) = match end {
             true => (None, Body::Empty),
             false => {
@@ -467,6 +531,9 @@ impl Open {
             State::Handling(_) => self.handle(slot, cx),
             State::Sending(_) => self.writable.push(slot),
             State::Done => {}
+        }
+        if let Some(transports) = &mut self.transports {
+            transports.pump(id, cx);
         }
         if wants_more {
             self.read(id, cx);
@@ -583,7 +650,9 @@ impl Open {
     fn finish(&mut self, slot: u32, cx: &mut Cx<'_>) {
         if let Some((id, exchange)) = self.exchanges.get(slot) {
             let id = *id;
-            if !exchange.received {
+            // The client ends the request of a session itself, and takes being stopped for a loss.
+            let was_session = self.transports.as_ref().is_some_and(|transports| transports.knows(id));
+            if !exchange.received && !was_session {
                 // RFC 9114 section 4.1: the answer did not need the rest of the request.
                 let _ = cx.quic.recv_stream(id).stop(code(Code::NoError));
                 self.link.h3.abandon(id.into());
@@ -647,6 +716,12 @@ impl WayDown {
             datagrams: cx.quic.stats().udp_rx.datagrams,
         }
     }
+}
+
+/// Whether a request is to be a WebTransport session.
+fn asks_for_session(head: &http::Request<()>) -> bool {
+    let protocol = head.extensions().get::<Protocol>();
+    head.method() == http::Method::CONNECT && protocol.is_some_and(|name| name.as_str() == webtransport::PROTOCOL)
 }
 
 /// RFC 9218 as quinn-proto's stream priority: higher goes first, equal ones share. Within one urgency,

@@ -76,6 +76,7 @@ impl Site {
             listener: 0,
             local: ([127, 0, 0, 1], 443).into(),
             alt_svc: None,
+            takes_sessions: false,
         })
     }
 }
