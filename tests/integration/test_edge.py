@@ -315,7 +315,7 @@ def test_large_requests_are_refused(engine: Engine) -> None:
 
 
 def test_hints_come_before_the_answer(engine: Engine) -> None:
-    """Over HTTP/3 only: hyper cannot send 103."""
+    """Over HTTP/3 only: others take it for the answer, or hyper cannot send it."""
 
     async def conversation() -> tuple[list[tuple[str, str]], bytes]:
         async with http3.Http3.open(engine.port) as connection:

@@ -205,7 +205,7 @@ def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
 
 
 def test_early_hints_go_on(engine: Engine) -> None:
-    """Over HTTP/3 only: hyper cannot send 103."""
+    """Over HTTP/3 only: others take it for the answer, or hyper cannot send it."""
 
     async def hints() -> tuple[list[tuple[str, str]], bytes]:
         async with http3.Http3.open(engine.port) as connection:
