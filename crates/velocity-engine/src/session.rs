@@ -16,7 +16,7 @@ use crate::log::Line;
 use crate::net::stall::Progress;
 
 /// How long a peer may be silent, with nothing in flight, once it was told to go.
-const PARTING: Duration = Duration::from_secs(2);
+pub const PARTING: Duration = Duration::from_secs(2);
 
 /// Protocols as logs and counters name them.
 pub const PROTOCOLS: [&str; 4] = ["velocity/1", "h3", "h2", "http/1.1"];

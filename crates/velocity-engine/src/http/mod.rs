@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod cookie;
+pub mod h1;
 pub mod h3;
 pub mod prepared;
 pub mod replay;

@@ -1,5 +1,4 @@
-//! A stream whose first bytes were already read: the hello stage looks, rustls reads again; what wakes an idle connection
-//! is read again by hyper.
+//! A stream whose first bytes were already read: the hello stage looks, rustls reads again.
 
 use std::io;
 use std::pin::Pin;
@@ -20,22 +19,6 @@ impl<T> Rewind<T> {
             prefix: prefix.into(),
             inner,
         }
-    }
-
-    /// Whether nothing is left to be read again.
-    pub fn is_spent(&self) -> bool {
-        self.prefix.is_empty()
-    }
-
-    /// Let `bytes` be read again, before everything else.
-    pub fn put_back(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return; // and do not keep what it is a slice of
-        }
-        self.prefix = match self.prefix.is_empty() {
-            true => bytes,
-            false => [bytes, std::mem::take(&mut self.prefix)].concat().into(),
-        };
     }
 }
 

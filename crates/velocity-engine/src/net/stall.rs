@@ -6,9 +6,9 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,11 +21,6 @@ pub struct Progress {
     /// Milliseconds after `opened`.
     last: AtomicU64,
     blocked: AtomicBool,
-    /// Writes that the peer's side took something of.
-    writes: AtomicU64,
-    waits: AtomicBool,
-    /// Who waits for the next of them.
-    waiting: Mutex<Option<Waker>>,
 }
 
 impl Progress {
@@ -37,29 +32,6 @@ impl Progress {
     /// Whether bytes wait for the peer to read.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
-    }
-
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
-    }
-
-    /// Wake at the next write.
-    pub fn await_write(&self, cx: &Context<'_>) {
-        *self.waiting() = Some(cx.waker().clone());
-        self.waits.store(true, Ordering::Relaxed);
-    }
-
-    fn written(&self) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        if self.waits.swap(false, Ordering::Relaxed)
-            && let Some(waiting) = self.waiting().take()
-        {
-            waiting.wake();
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn last(&self) -> Instant {
@@ -80,9 +52,6 @@ impl<T> Stall<T> {
             opened: Instant::now(),
             last: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
-            writes: AtomicU64::new(0),
-            waits: AtomicBool::new(false),
-            waiting: Mutex::default(),
         };
         Self {
             inner,
@@ -100,7 +69,6 @@ impl<T> Stall<T> {
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         self.progress.blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
-            self.progress.written();
             self.blocked = None;
             self.progress.moved();
             return written;

@@ -3,7 +3,6 @@
 //! accept → PROXY header → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
 
 mod batch;
-pub(crate) mod framing;
 mod h1;
 mod h2;
 #[cfg(test)]

@@ -3,14 +3,20 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, response};
 
-use super::body::Framing;
+use crate::http::Body;
+use crate::http::h1::body::{Framing, Of};
+use crate::http::h1::fields;
+use crate::http::h1::outgoing::{Ends, Outgoing};
 
 /// Fields of an answer.
 const MAX_FIELDS: usize = 100;
+
+/// Room for the head of most requests, in bytes.
+const ROOM: usize = 1024;
 
 /// The head of an answer.
 pub struct Head {
@@ -23,8 +29,34 @@ pub struct Head {
 #[derive(Clone, Copy)]
 pub struct AbsoluteForm;
 
+/// A request as it goes out.
+pub fn outgoing(mut request: Request<Body>) -> Outgoing {
+    let mut text = BytesMut::with_capacity(ROOM);
+    write(&request, &mut text);
+    let body = std::mem::take(request.body_mut());
+    let declared = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    // RFC 9110 section 8.6: methods that mean something by a body say that there is none.
+    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let length = body.len().or(declared);
+    match length {
+        None => fields::write("transfer-encoding", b"chunked", &mut text),
+        Some(0) if !expected && declared.is_none() => {}
+        Some(length) => fields::write_length(length, &mut text),
+    }
+    text.extend_from_slice(b"\r\n");
+    let ends = match length {
+        None => Ends::Chunked { trailers: true },
+        Some(0) => Ends::Now,
+        Some(length) => Ends::Length(length),
+    };
+    Outgoing::new(text, body, ends)
+}
+
 /// Write the head of a request, but for what says how long its body is.
-pub fn write<B>(request: &Request<B>, out: &mut BytesMut) {
+fn write<B>(request: &Request<B>, out: &mut BytesMut) {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let (scheme, authority) = match request.extensions().get::<AbsoluteForm>() {
@@ -46,18 +78,9 @@ pub fn write<B>(request: &Request<B>, out: &mut BytesMut) {
     }
     for (name, value) in request.headers() {
         if name != CONTENT_LENGTH {
-            field(name.as_str(), value.as_bytes(), out);
+            fields::write(name.as_str(), value.as_bytes(), out);
         }
     }
-}
-
-/// Write one field.
-pub fn field(name: &str, value: &[u8], out: &mut BytesMut) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 impl Head {
@@ -98,7 +121,7 @@ impl Head {
             };
             headers.append(name, value);
         }
-        let keep = persists(head.version, &headers);
+        let keep = fields::persists(head.version, &headers);
         head.headers = headers;
         Ok(Some(Self { parts: head, keep }))
     }
@@ -106,22 +129,22 @@ impl Head {
     /// How the body of this answer to such a request ends (RFC 9112 section 6.3). Where the RFC has a way out of what
     /// contradicts itself, there is none here: somebody else may take the other one.
     pub fn framing(&self, method: &Method) -> Result<Framing, &'static str> {
-        let fields = &self.parts.headers;
+        let headers = &self.parts.headers;
         if *method == Method::HEAD || matches!(self.parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             return Ok(Framing::Empty);
         }
-        let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         if let Some(coding) = codings.next() {
             if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err("the answer has a transfer coding that is not known");
             }
-            if fields.contains_key(CONTENT_LENGTH) || self.parts.version == Version::HTTP_10 {
+            if headers.contains_key(CONTENT_LENGTH) || self.parts.version == Version::HTTP_10 {
                 return Err("the answer has a transfer coding and a length, or a version that knows none");
             }
-            return Ok(Framing::chunked());
+            return Ok(Framing::chunked(Of::Answer));
         }
         let mut length = None;
-        for value in fields.get_all(CONTENT_LENGTH) {
+        for value in headers.get_all(CONTENT_LENGTH) {
             let text = value
                 .to_str()
                 .ok()
@@ -138,20 +161,5 @@ impl Head {
             Some(length) => Framing::Length(length),
             None => Framing::Close { ended: false },
         })
-    }
-}
-
-/// RFC 9112 section 9.3.
-fn persists(version: Version, fields: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        fields
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
-    };
-    match version {
-        Version::HTTP_10 => says(b"keep-alive") && !says(b"close"),
-        _ => !says(b"close"),
     }
 }

@@ -1,11 +1,9 @@
 //! HTTP/1.1 to an upstream (RFC 9112), driven by whoever waits for the answer: no task of its own, no queue in between,
 //! and no byte read before there is somebody to take it.
 //!
-//! [`Connection::send`] → [`Sending`] ⇄ [`Head::parse`] → [`Exchange`], whose body is framed by [`body::Framing`]
+//! [`Connection::send`] → [`Outgoing`] ⇄ [`Head::parse`] → [`Exchange`], whose body is framed by [`body::Framing`]
 
-mod body;
 pub(crate) mod head;
-mod sending;
 
 use std::future::poll_fn;
 use std::io;
@@ -19,22 +17,18 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use self::body::Framing;
 use self::head::Head;
-use self::sending::{Broken, Sending};
 use super::failure::{Failure, Reached};
 use crate::http::Body;
+use crate::http::h1::body::{self, Framing};
+use crate::http::h1::outgoing::{Broken, Outgoing};
+use crate::http::h1::{MAX_HEAD, READ};
 use crate::net::duplex::BoxDuplex;
-
-/// The largest head of an answer, and the largest trailers, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
 
 /// What is read at once while a head is awaited: most answers of applications are shorter.
 const FIRST_READ: usize = 4 * 1024;
 
-/// What is read of a body at once: a TLS record, and what waits in memory for a client that is slow.
-const READ: usize = 16 * 1024;
-/// The same for a client that has taken [`FLUENT`] bytes with no more than [`PAUSE`] in between: a batch of UDP packets.
+/// What is read of a body at once for a client that has taken [`FLUENT`] bytes with no more than [`PAUSE`] in between: a batch of UDP packets.
 const LARGE_READ: usize = 64 * 1024;
 const FLUENT: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -52,7 +46,7 @@ pub struct Connection {
 pub struct Exchange {
     connection: Connection,
     /// The rest of the request.
-    sending: Option<Sending>,
+    sending: Option<Outgoing>,
     framing: Framing,
     /// Whether the connection is good for more.
     keep: bool,
@@ -113,7 +107,7 @@ impl Connection {
         self.used = true;
         self.received.reserve(FIRST_READ);
         let method = request.method().clone();
-        let mut sending = Some(Sending::new(request));
+        let mut sending = Some(head::outgoing(request));
         let mut broken = None;
         loop {
             let read = poll_fn(|cx| {
@@ -121,7 +115,7 @@ impl Connection {
                     match sent {
                         Ok(()) => sending = None,
                         Err(Broken::Body(error)) => return Poll::Ready(Err(Broken::Body(error))),
-                        Err(error) if sending.as_ref().is_some_and(Sending::is_untouched) => {
+                        Err(error) if sending.as_ref().is_some_and(Outgoing::is_untouched) => {
                             return Poll::Ready(Err(error));
                         }
                         // The upstream may have answered before it hung up.
@@ -156,7 +150,7 @@ impl Connection {
                 Err(Broken::Stream(error)) => error.to_string(),
             };
             let reason = broken.map_or(failed, |error| error.to_string());
-            return Err(match sending.filter(Sending::is_untouched) {
+            return Err(match sending.filter(Outgoing::is_untouched) {
                 Some(sending) => (
                     Failure::new(Reached::Nobody, "reset", reason),
                     Some(sending.into_body()),

@@ -1,6 +1,4 @@
-//! One connection, its clock in our hands: when it dozes, what wakes it, and what must never be lost.
-
-use std::sync::atomic::AtomicUsize;
+//! One connection, its clock in our hands: when it ends, what can be read in two ways, and what must never be lost.
 
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -9,7 +7,7 @@ use tokio::time::sleep;
 use super::super::testing::{Site, peer};
 use super::*;
 use crate::net::stall::Stall;
-use crate::shutdown::{self, Phase, Trigger};
+use crate::shutdown::{self, Trigger};
 
 /// More than the pipe below holds, so that an answer can wait for its reader.
 const LARGE: usize = 1 << 20;
@@ -18,36 +16,14 @@ const PIPE: usize = 16 << 10;
 /// Longer than every timeout of a connection.
 const FOREVER: Duration = Duration::from_secs(600);
 
+/// For as long as a connection may idle.
+const SOME_TIME: Duration = Duration::from_millis(750);
+
 const REQUEST: &str = "OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n";
 const ANSWER: &str = "HTTP/1.1 204 No Content\r\n";
 
-/// The stream of the server, which remembers how much was asked of it at last: hyper and the doze differ in that.
-struct Asked(DuplexStream, Arc<AtomicUsize>);
-
-impl AsyncRead for Asked {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.1.store(buf.remaining(), Ordering::Relaxed);
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Asked {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
 struct Open {
     client: DuplexStream,
-    asked: Arc<AtomicUsize>,
     trigger: Trigger,
     served: JoinHandle<Result<(), BoxError>>,
     opened: Instant,
@@ -58,20 +34,15 @@ impl Open {
     fn new() -> Self {
         let site = Site::new("large.bin", &vec![b'x'; LARGE]);
         let (client, server) = duplex(PIPE);
-        let asked = Arc::new(AtomicUsize::new(0));
         let (trigger, shutdown) = shutdown::channel();
         let (service, limits) = (site.service(), site.plan.limits.clone());
-        let stream = Stall::new(
-            Asked(server, asked.clone()),
-            Duration::from_millis(limits.idle_timeout_ms),
-        );
+        let stream = Stall::new(server, Duration::from_millis(limits.idle_timeout_ms));
         let served = tokio::spawn(async move {
             let (peer, progress) = (peer(), stream.progress());
             serve(stream, &peer, service, &limits, &progress, shutdown).await
         });
         Self {
             client,
-            asked,
             trigger,
             served,
             opened: Instant::now(),
@@ -102,15 +73,6 @@ impl Open {
         self.expect_answer().await;
     }
 
-    fn dozes(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == FIRST_READ
-    }
-
-    async fn fall_asleep(&mut self) {
-        sleep(DOZE_AFTER * 3).await;
-        assert!(self.dozes());
-    }
-
     /// Wait for the server to close, and tell how long after the connection was opened it did.
     async fn closed(mut self) -> Duration {
         let mut rest = Vec::new();
@@ -123,59 +85,47 @@ impl Open {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_dozes_and_a_request_wakes_it() {
+async fn an_idle_connection_goes_on() {
     let mut open = Open::new();
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
     for _ in 0..3 {
         open.ask().await;
-        assert!(!open.dozes());
-        open.fall_asleep().await;
+        sleep(SOME_TIME).await;
     }
     open.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(open.head().await.starts_with("HTTP/1.1 200"));
     let mut body = vec![0; LARGE];
     open.client.read_exact(&mut body).await.unwrap();
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
     open.ask().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_busy_connection_does_not_doze() {
-    let mut open = Open::new();
-    for _ in 0..20 {
-        open.ask().await;
-        sleep(DOZE_AFTER / 2).await;
-        assert!(!open.dozes());
-    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_are_all_answered() {
     let mut open = Open::new();
-    open.fall_asleep().await;
-    // More than is read at once when the connection wakes.
-    let count = 3 * FIRST_READ / REQUEST.len();
+    sleep(SOME_TIME).await;
+    // More than is read at once.
+    let count = 3 * wire::FIRST_READ / REQUEST.len();
     open.send(&REQUEST.repeat(count)).await;
     for _ in 0..count {
         open.expect_answer().await;
     }
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
     open.ask().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_head_keeps_the_connection_awake() {
+async fn half_a_head_may_take_its_time() {
     let mut open = Open::new();
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
     let (half, rest) = REQUEST.split_at(12);
     open.send(half).await;
     for _ in 0..10 {
-        sleep(DOZE_AFTER * 2).await;
-        assert!(!open.dozes());
+        sleep(SOME_TIME).await;
     }
     open.send(rest).await;
     open.expect_answer().await;
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,12 +135,11 @@ async fn half_a_head_behind_a_request_is_kept() {
     open.send(&format!("{REQUEST}{half}")).await;
     open.expect_answer().await;
     for _ in 0..10 {
-        sleep(DOZE_AFTER * 2).await;
-        assert!(!open.dozes());
+        sleep(SOME_TIME).await;
     }
     open.send(rest).await;
     open.expect_answer().await;
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,7 +159,7 @@ async fn half_a_head_is_not_waited_for_longer_than_the_header_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doze_ends_with_the_header_timeout() {
+async fn idle_time_ends_with_the_header_timeout() {
     let mut open = Open::new();
     sleep(Duration::from_secs(10)).await;
     open.ask().await;
@@ -227,16 +176,15 @@ async fn an_answer_that_waits_for_its_reader_is_no_idle_time() {
     let mut body = vec![0; LARGE];
     let (some, last) = body.split_at_mut(LARGE - PIPE / 2);
     open.client.read_exact(some).await.unwrap();
-    // By now everything is in the pipe or in hyper's hands.
-    sleep(DOZE_AFTER * 5).await;
+    // By now everything is in the pipe or about to be.
+    sleep(SOME_TIME).await;
     open.client.read_exact(last).await.unwrap();
     assert!(body.iter().all(|byte| *byte == b'x'));
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
 
     open.send("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n").await;
     for _ in 0..20 {
-        sleep(DOZE_AFTER * 2).await;
-        assert!(!open.dozes());
+        sleep(SOME_TIME).await;
     }
     assert!(open.head().await.starts_with("HTTP/1.1 200"));
     open.client.read_exact(&mut body).await.unwrap();
@@ -244,11 +192,10 @@ async fn an_answer_that_waits_for_its_reader_is_no_idle_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_ends_a_doze_at_once() {
+async fn a_shutdown_ends_idle_time_at_once() {
     let mut open = Open::new();
     open.ask().await;
     sleep(Duration::from_secs(5)).await;
-    assert!(open.dozes());
     open.trigger.advance(Phase::Draining);
     assert_eq!(open.closed().await.as_millis(), 5000);
 }
@@ -256,7 +203,7 @@ async fn a_shutdown_ends_a_doze_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_sent_before_the_shutdown_is_answered() {
     let mut open = Open::new();
-    open.fall_asleep().await;
+    sleep(SOME_TIME).await;
     open.send(REQUEST).await;
     open.trigger.advance(Phase::Draining);
     open.expect_answer().await;
@@ -264,9 +211,9 @@ async fn a_request_that_was_sent_before_the_shutdown_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_ends_a_doze_at_once() {
-    let mut open = Open::new();
-    open.fall_asleep().await;
+async fn a_peer_that_leaves_ends_a_connection_at_once() {
+    let open = Open::new();
+    sleep(SOME_TIME).await;
     let before = Instant::now();
     drop(open.client);
     let served = tokio::time::timeout(FOREVER, open.served).await;
@@ -274,60 +221,161 @@ async fn a_peer_that_leaves_ends_a_doze_at_once() {
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
-/// A body without end.
-struct Endless;
+/// What is said to a client that sends this in pieces of that size and then waits, and how long it is said.
+async fn said(text: &str, step: usize) -> (String, Duration) {
+    let mut open = Open::new();
+    for piece in text.as_bytes().chunks(step) {
+        // A server that has closed takes no more.
+        let _ = open.client.write_all(piece).await;
+        tokio::task::yield_now().await;
+    }
+    let mut said = Vec::new();
+    let before = Instant::now();
+    let _ = timeout(FOREVER, open.client.read_to_end(&mut said))
+        .await
+        .expect("a close");
+    (String::from_utf8(said).unwrap(), before.elapsed())
+}
 
-impl http_body::Body for Endless {
-    type Data = Bytes;
-    type Error = io::Error;
+const STEPS: [usize; 5] = [1, 2, 3, 7, 4096];
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+#[tokio::test(start_paused = true)]
+async fn what_can_be_read_in_one_way_is_answered() {
+    for (text, answers) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        (
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+            2,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n\n\r\n\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            2,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            2,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=\"b\"\r\n\n\n\n\n\n\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            2,
+        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nB: c \r\n\r\n", 1),
+    ] {
+        for step in STEPS {
+            let (said, after) = said(text, step).await;
+            assert_eq!(said.matches("HTTP/1.1 ").count(), answers, "{text:?} by {step}: {said}");
+            assert!(!said.contains("HTTP/1.1 400"), "{text:?} by {step}: {said}");
+            assert_eq!(after.as_secs(), 30, "{text:?} by {step}: closed for another reason");
+        }
     }
 }
 
-struct Woken(AtomicUsize);
-
-impl std::task::Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+#[tokio::test(start_paused = true)]
+async fn what_can_be_read_in_two_ways_is_refused() {
+    for text in [
+        "GET / HTTP/1.1\n",
+        "GET / HTTP/1.1\r\nHost: a\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nA: b\rC: d\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n: 5\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nA\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nA: \0\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nabcde",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nabcde",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        for step in STEPS {
+            let (said, after) = said(text, step).await;
+            assert!(said.starts_with("HTTP/1.1 400 "), "{text:?} by {step}: {said}");
+            assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{text:?} by {step}: {said}");
+            assert_eq!(after, Duration::ZERO, "{text:?} by {step}: closed for another reason");
+        }
     }
 }
 
-#[tokio::test]
-async fn who_reads_nothing_is_given_little() {
-    let (mut client, server) = duplex(PIPE);
-    let mut stream = Stall::new(server, FOREVER);
-    let woken = Arc::new(Woken(AtomicUsize::new(0)));
-    let waker = woken.clone().into();
-    let cx = &mut Context::from_waker(&waker);
-    let mut paced = Paced {
-        body: Endless,
-        progress: stream.progress(),
-        ahead: 0,
-        writes: 0,
-    };
-    let mut given = |cx: &mut Context<'_>| {
-        let frames = || http_body::Body::poll_frame(Pin::new(&mut paced), cx).is_ready();
-        std::iter::repeat_with(frames)
-            .take(100)
-            .take_while(|ready| *ready)
-            .count()
-            * 16
-            * 1024
-    };
-    assert_eq!(given(cx), AHEAD);
-    assert_eq!(given(cx), 0);
-    // Something is written: there is room for as much again, and whoever waited for that is told.
-    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_ready());
-    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-    assert_eq!(given(cx), AHEAD);
-    // What waits for the reader leaves room for nothing.
-    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_pending());
-    assert_eq!(given(cx), 0);
-    client.read_exact(&mut [0; PIPE]).await.unwrap();
-    let before = woken.0.load(Ordering::Relaxed);
-    assert!(Pin::new(&mut stream).poll_write(cx, &[0; PIPE]).is_ready());
-    assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
-    assert_eq!(given(cx), AHEAD);
+#[tokio::test(start_paused = true)]
+async fn nothing_is_answered_behind_a_body_that_can_be_read_in_two_ways() {
+    for body in [
+        "5\n",
+        "5 \r\n",
+        "0x5\r\n",
+        "5;\n\r\n",
+        "5;\0\r\n",
+        "10000000000000000\r\n",
+        "1\r\nab\r\n",
+        "1\r\na\n",
+        "0\r\nContent-Length: 5\r\n\r\n",
+        "0\r\nA: b\n\r\n\r\n",
+        "0\r\nA : b\r\n\r\n",
+    ] {
+        for step in STEPS {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}{REQUEST}");
+            let (said, after) = said(&text, step).await;
+            assert!(said.starts_with("HTTP/1.1 405 "), "{body:?} by {step}: {said}");
+            assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{body:?} by {step}: {said}");
+            assert_eq!(after, Duration::ZERO, "{body:?} by {step}: closed for another reason");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_an_end() {
+    let field = format!("A: {}\r\n", "b".repeat(1000));
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", field.repeat(70));
+    assert!(said(&text, PIPE).await.0.starts_with("HTTP/1.1 431 "));
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(200));
+    assert!(said(&text, PIPE).await.0.starts_with("HTTP/1.1 431 "));
+    assert!(said(&"\r\n".repeat(40_000), PIPE).await.0.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_and_options_decide_whether_it_goes_on() {
+    for (text, field, goes_on) in [
+        ("OPTIONS / HTTP/1.0\r\nHost: a\r\n\r\n", "connection: close", false),
+        (
+            "OPTIONS / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n",
+            "connection: keep-alive",
+            true,
+        ),
+        (
+            "OPTIONS / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+            "connection: close",
+            false,
+        ),
+        ("OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n", "", true),
+        // It was not told to send it, so that it may or may not.
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+            "connection: close",
+            false,
+        ),
+    ] {
+        let (said, after) = said(text, 4096).await;
+        assert!(said.contains(field), "{said}");
+        assert_eq!(after.as_secs() == 30, goes_on, "{text:?}: {said} after {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_wants_is_skipped_if_it_is_small() {
+    for (length, answers) in [(UNWANTED, 2), (UNWANTED + 1, 1)] {
+        let body = "x".repeat(length);
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}{REQUEST}");
+        let (said, _) = said(&text, PIPE).await;
+        assert_eq!(said.matches("HTTP/1.1 ").count(), answers, "{length}: {said}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A request on its way out (RFC 9112 sections 6 and 7.1).
+//! A message on its way out (RFC 9112 sections 6 and 7.1).
 
 use std::fmt::Write as _;
 use std::io::{self, IoSlice};
@@ -6,34 +6,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
-    MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Method, Request};
+use http::HeaderMap;
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
 
-use super::head;
+use super::fields;
 use crate::http::Body;
-use crate::net::duplex::BoxDuplex;
 
-/// Room for the head of most requests.
-const HEAD: usize = 1024;
-
-pub struct Sending {
+pub struct Outgoing {
     /// Text that comes before the data: the head, and how long a chunk is.
     text: BytesMut,
     data: Bytes,
-    /// What comes after the data: the end of a chunk.
+    /// What comes after the data: the end of a chunk, and of the body.
     tail: &'static [u8],
     body: Body,
     ends: Ends,
     /// Whether the connection took anything.
     touched: bool,
+    /// Bytes of the body that were taken up.
+    taken: u64,
 }
 
-/// Why the rest of a request is not sent.
+/// Why the rest of a message is not sent.
 pub enum Broken {
     /// There is no more of it.
     Body(io::Error),
@@ -41,56 +35,50 @@ pub enum Broken {
     Stream(io::Error),
 }
 
-/// How the upstream knows where the body ends.
-enum Ends {
+/// How the other end knows where the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
     /// After so many more bytes.
     Length(u64),
-    Chunked,
+    /// With a last chunk, and trailers if they are wanted.
+    Chunked { trailers: bool },
+    /// With the connection.
+    Close,
     /// It has ended.
     Now,
 }
 
-impl Sending {
-    pub fn new(mut request: Request<Body>) -> Self {
-        let mut text = BytesMut::with_capacity(HEAD);
-        head::write(&request, &mut text);
-        let body = std::mem::take(request.body_mut());
-        let declared = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        // RFC 9110 section 8.6: methods that mean something by a body say that there is none.
-        let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-        let length = body.len().or(declared);
-        match length {
-            None => head::field("transfer-encoding", b"chunked", &mut text),
-            Some(0) if !expected && declared.is_none() => {}
-            Some(length) => {
-                text.extend_from_slice(b"content-length: ");
-                let _ = write!(text, "{length}\r\n");
-            }
-        }
-        text.extend_from_slice(b"\r\n");
+impl Outgoing {
+    /// A message with this head, the empty line included.
+    pub fn new(head: BytesMut, body: Body, ends: Ends) -> Self {
         Self {
-            text,
+            text: head,
             data: Bytes::new(),
             tail: b"",
             body,
-            ends: match length {
-                None => Ends::Chunked,
-                Some(0) => Ends::Now,
-                Some(length) => Ends::Length(length),
-            },
+            ends,
             touched: false,
+            taken: 0,
         }
     }
 
-    /// Whether the request could go to somebody else as it is.
+    /// Let the first part of the body leave together with the head if it is there by now.
+    pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        match self.ends {
+            Ends::Now => Ok(()),
+            _ => match self.next(cx) {
+                Poll::Ready(next) => next.map_err(Broken::Body),
+                Poll::Pending => Ok(()),
+            },
+        }
+    }
+
+    /// Whether the message could go to somebody else as it is.
     pub fn is_untouched(&self) -> bool {
         !self.touched
     }
 
-    /// The body of a request that is untouched.
+    /// The body of a message that is untouched.
     pub fn into_body(self) -> Body {
         match self.data.is_empty() {
             true => self.body,
@@ -98,8 +86,16 @@ impl Sending {
         }
     }
 
+    /// Bytes of the body that the connection took.
+    pub fn sent(&self) -> u64 {
+        self.taken - self.data.len() as u64
+    }
+
     /// Write what can be written; ready when all is.
-    pub fn poll(&mut self, stream: &mut BoxDuplex, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll<W>(&mut self, stream: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    where
+        W: AsyncWrite + Unpin,
+    {
         loop {
             // A body that is in memory leaves together with its head.
             if self.data.is_empty() && matches!(self.body, Body::Memory(_)) {
@@ -118,7 +114,7 @@ impl Sending {
                 self.touched = true;
                 self.wrote(written);
             }
-            if matches!(self.ends, Ends::Now) {
+            if self.ends == Ends::Now {
                 return Pin::new(stream).poll_flush(cx).map_err(Broken::Stream);
             }
             match self.next(cx) {
@@ -138,8 +134,8 @@ impl Sending {
         let Some(frame) = frame else {
             match self.ends {
                 Ends::Length(_) => return Poll::Ready(Err(io::Error::other("the body is shorter than it says"))),
-                Ends::Chunked => self.text.extend_from_slice(b"0\r\n\r\n"),
-                Ends::Now => {}
+                Ends::Chunked { .. } => self.text.extend_from_slice(b"0\r\n\r\n"),
+                Ends::Close | Ends::Now => {}
             }
             self.ends = Ends::Now;
             return Poll::Ready(Ok(()));
@@ -150,18 +146,23 @@ impl Sending {
                     return Poll::Ready(Err(io::Error::other("the body is longer than it says")));
                 };
                 *left = rest;
-                self.data = data;
                 if rest == 0 {
                     self.ends = Ends::Now;
                 }
+                self.take(data);
             }
             // An empty chunk would be the last one.
-            (Ok(data), Ends::Chunked) if !data.is_empty() => {
+            (Ok(data), Ends::Chunked { .. }) if !data.is_empty() => {
                 let _ = write!(self.text, "{:x}\r\n", data.len());
-                self.data = data;
+                self.take(data);
                 self.tail = b"\r\n";
+                if self.body.is_end_stream() {
+                    self.tail = b"\r\n0\r\n\r\n";
+                    self.ends = Ends::Now;
+                }
             }
-            (Err(frame), Ends::Chunked) => {
+            (Ok(data), Ends::Close) => self.take(data),
+            (Err(frame), Ends::Chunked { trailers: true }) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     self.end_with(&trailers);
                 }
@@ -171,10 +172,15 @@ impl Sending {
         Poll::Ready(Ok(()))
     }
 
+    fn take(&mut self, data: Bytes) {
+        self.taken += data.len() as u64;
+        self.data = data;
+    }
+
     fn end_with(&mut self, trailers: &HeaderMap) {
         self.text.extend_from_slice(b"0\r\n");
-        for (name, value) in trailers.iter().filter(|(name, _)| may_come_last(name)) {
-            head::field(name.as_str(), value.as_bytes(), &mut self.text);
+        for (name, value) in trailers.iter().filter(|(name, _)| fields::may_come_last(name)) {
+            fields::write(name.as_str(), value.as_bytes(), &mut self.text);
         }
         self.text.extend_from_slice(b"\r\n");
         self.ends = Ends::Now;
@@ -190,23 +196,37 @@ impl Sending {
     }
 }
 
-/// RFC 9110 section 6.5.1: what frames a message, routes it, or says how to read it, comes first or not at all.
-fn may_come_last(name: &HeaderName) -> bool {
-    let first = [
-        AUTHORIZATION,
-        CACHE_CONTROL,
-        CONNECTION,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-        HOST,
-        MAX_FORWARDS,
-        SET_COOKIE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    !first.contains(name)
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    const PART: usize = 16 * 1024;
+
+    /// A body without end.
+    struct Endless;
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+            Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; PART])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_body_that_nobody_takes_one_part_waits() {
+        let (_client, mut server) = duplex(4 * PART);
+        let mut outgoing = Outgoing::new(
+            BytesMut::new(),
+            Body::stream(Endless),
+            Ends::Chunked { trailers: false },
+        );
+        let polled = std::future::poll_fn(|cx| Poll::Ready(outgoing.poll(&mut server, cx).is_pending())).await;
+        assert!(polled);
+        assert!(outgoing.taken <= 5 * PART as u64, "{}", outgoing.taken);
+        assert!(outgoing.sent() < outgoing.taken);
+    }
 }

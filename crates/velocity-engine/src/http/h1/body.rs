@@ -1,4 +1,4 @@
-//! Where the body of an answer ends (RFC 9112 sections 6 and 7), and its parts as they come.
+//! Where a body ends (RFC 9112 sections 6 and 7), and its parts as they come.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -6,13 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
 use super::{MAX_HEAD, READ};
-use crate::http::tcp::framing::chunk_size;
 
 /// The longest line that says how long a chunk is, extensions included, in bytes.
 const MAX_LINE: usize = 4 * 1024;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Framing {
+    #[default]
     Empty,
     /// So many bytes are left.
     Length(u64),
@@ -23,9 +23,23 @@ pub enum Framing {
     },
 }
 
-/// What comes next of a chunked body.
+/// A chunked body, and what comes next of it.
 #[derive(Debug)]
-pub enum Chunked {
+pub struct Chunked {
+    of: Of,
+    next: Part,
+}
+
+/// Whose body it is. A request that can be read in two ways is read in none: somebody on its way here may have read it
+/// in the other one. Servers are given what the RFC allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Request,
+    Answer,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
     Size,
     Data(u64),
     DataEnd,
@@ -41,8 +55,8 @@ pub enum Next {
 }
 
 impl Framing {
-    pub fn chunked() -> Self {
-        Framing::Chunked(Chunked::Size)
+    pub fn chunked(of: Of) -> Self {
+        Framing::Chunked(Chunked { of, next: Part::Size })
     }
 
     /// Take the next part of the body off what was received.
@@ -51,7 +65,7 @@ impl Framing {
             Framing::Empty | Framing::Length(0) | Framing::Close { ended: true } => Ok(Next::End),
             Framing::Length(left) => Ok(take(left, received)),
             Framing::Close { ended: false } => Ok(take(&mut u64::MAX.clone(), received)),
-            Framing::Chunked(next) => next.next(received),
+            Framing::Chunked(chunked) => chunked.next(received),
         }
     }
 
@@ -72,10 +86,11 @@ impl Framing {
     }
 
     pub fn is_end(&self) -> bool {
-        matches!(
-            self,
-            Framing::Empty | Framing::Length(0) | Framing::Chunked(Chunked::Nothing) | Framing::Close { ended: true }
-        )
+        match self {
+            Framing::Empty | Framing::Length(0) | Framing::Close { ended: true } => true,
+            Framing::Chunked(chunked) => chunked.next == Part::Nothing,
+            Framing::Length(_) | Framing::Close { ended: false } => false,
+        }
     }
 
     pub fn length(&self) -> SizeHint {
@@ -100,50 +115,55 @@ fn take(left: &mut u64, received: &mut BytesMut) -> Next {
 impl Chunked {
     fn next(&mut self, received: &mut BytesMut) -> Result<Next, &'static str> {
         loop {
-            match self {
-                Chunked::Size => {
+            match &mut self.next {
+                Part::Size => {
                     let Some(end) = memchr::memchr(b'\n', received) else {
                         return more(received, MAX_LINE);
                     };
                     let line = received.split_to(end + 1);
                     let line = line.strip_suffix(b"\r\n").ok_or("a chunk has no size")?;
-                    // Some fill it up with spaces, to write it before they know it.
-                    *self = match chunk_size(line.trim_ascii_end()).map_err(|_| "a chunk has no size")? {
-                        0 => Chunked::Trailers,
-                        size => Chunked::Data(size),
+                    let line = match self.of {
+                        Of::Request => line,
+                        // Some fill it up with spaces, to write it before they know it.
+                        Of::Answer => line.trim_ascii_end(),
+                    };
+                    self.next = match chunk_size(line).ok_or("a chunk has no size")? {
+                        0 => Part::Trailers,
+                        size => Part::Data(size),
                     };
                 }
-                Chunked::Data(left) => {
+                Part::Data(left) => {
                     let next = take(left, received);
                     if *left == 0 {
-                        *self = Chunked::DataEnd;
+                        self.next = Part::DataEnd;
                     }
                     return Ok(next);
                 }
-                Chunked::DataEnd => {
-                    if received.len() < 2 {
-                        return Ok(Next::More(READ));
-                    }
-                    if !received.starts_with(b"\r\n") {
+                Part::DataEnd => {
+                    let (here, due) = (received.len().min(2), b"\r\n");
+                    if received[..here] != due[..here] {
                         return Err("a chunk is longer than it says");
                     }
+                    if here < 2 {
+                        return Ok(Next::More(READ));
+                    }
                     received.advance(2);
-                    *self = Chunked::Size;
+                    self.next = Part::Size;
                 }
-                Chunked::Trailers => {
+                Part::Trailers => {
                     if received.starts_with(b"\r\n") {
                         received.advance(2);
-                        *self = Chunked::Nothing;
+                        self.next = Part::Nothing;
                         return Ok(Next::End);
                     }
                     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
                         return more(received, MAX_HEAD);
                     };
-                    let trailers = trailers(&received.split_to(end + 4)).ok_or("the trailers are none")?;
-                    *self = Chunked::Nothing;
+                    let trailers = trailers(&received.split_to(end + 4), self.of).ok_or("the trailers are none")?;
+                    self.next = Part::Nothing;
                     return Ok(Next::Frame(Frame::trailers(trailers)));
                 }
-                Chunked::Nothing => return Ok(Next::End),
+                Part::Nothing => return Ok(Next::End),
             }
         }
     }
@@ -157,18 +177,40 @@ fn more(received: &BytesMut, at_most: usize) -> Result<Next, &'static str> {
     }
 }
 
-fn trailers(text: &[u8]) -> Option<HeaderMap> {
+/// RFC 9112 section 7.1, with extensions, which are ignored; `None` if it is none.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line.iter().position(|byte| !byte.is_ascii_hexdigit());
+    let (size, extension) = line.split_at(end.unwrap_or(line.len()));
+    let readable = |byte: &u8| !byte.is_ascii_control() || *byte == b'\t';
+    let well_formed =
+        (1..=16).contains(&size.len()) && matches!(extension, [] | [b';', ..]) && extension.iter().all(readable);
+    let size = std::str::from_utf8(size).ok().filter(|_| well_formed)?;
+    u64::from_str_radix(size, 16).ok()
+}
+
+fn trailers(text: &[u8], of: Of) -> Option<HeaderMap> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(text, &mut fields) else {
+    let Ok(httparse::Status::Complete((length, fields))) = httparse::parse_headers(text, &mut fields) else {
         return None;
     };
+    // A bare LF ends a line for some, and then these end before that.
+    if length != text.len() || !ends_with_crlf(text) {
+        return None;
+    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        // RFC 9110 section 6.5.1.
-        if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name) {
-            trailers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+        // RFC 9110 section 6.5.1: what frames a message, or says who it is for, is of no effect here.
+        match ([CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name), of) {
+            (true, Of::Request) => return None,
+            (true, Of::Answer) => {}
+            (false, _) => drop(trailers.append(name, HeaderValue::from_bytes(field.value).ok()?)),
         }
     }
     Some(trailers)
+}
+
+/// Whether no line of a text ends with a bare LF.
+fn ends_with_crlf(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', text).all(|at| at > 0 && text[at - 1] == b'\r')
 }
