@@ -44,7 +44,7 @@ pub async fn serve<S>(
     peer: &Arc<Peer>,
     service: Arc<Service>,
     limits: &Limits,
-    progress: &Arc<Progress>,
+    progress: &Progress,
     mut shutdown: Shutdown,
 ) -> Result<(), BoxError>
 where
@@ -72,14 +72,6 @@ struct Connection<'a> {
     shutdown: Shutdown,
 }
 
-/// What comes next on a connection.
-enum Next {
-    Request(Head),
-    Refused(Refusal),
-    /// Nothing, or not in time.
-    End,
-}
-
 impl Connection<'_> {
     /// Answer requests for as long as there are any.
     async fn talk<S>(&self, wire: Wire<S>) -> io::Result<()>
@@ -91,10 +83,10 @@ impl Connection<'_> {
         let mut timer = pin!(sleep_until(self.progress.last() + self.header_timeout()));
         loop {
             let head = match self.next(&wire, &mut draining, timer.as_mut()).await? {
-                Next::Request(head) => head,
-                Next::Refused(refusal) => return self.refuse(wire, refusal).await,
+                Some(Ok(head)) => head,
+                Some(Err(refusal)) => return refuse(wire, refusal).await,
                 // Nothing waits to be written, so this needs no patience: TLS and TCP say goodbye.
-                Next::End => return (&wire).shutdown().await,
+                None => return (&wire).shutdown().await,
             };
             let mut asked = Asked::of(&head);
             let body = wire.receive(head.framing, head.waits);
@@ -115,6 +107,9 @@ impl Connection<'_> {
             asked.keep &= !wire.lock().answered() && self.shutdown.phase() == Phase::Running;
             let switched = response.extensions_mut().remove::<Switched>();
             let (head, body) = response.into_parts();
+            if head.status.is_informational() && switched.is_none() {
+                return Err(io::Error::other("an interim answer is the last one"));
+            }
             let mut outgoing = asked.answer(&head, body);
             let sent = send(&mut outgoing, &wire).await;
             access.sent(outgoing.sent() as usize);
@@ -130,8 +125,11 @@ impl Connection<'_> {
                 return Ok(());
             }
             let is_received = wire.lock().is_received();
-            if !is_received && !(asked.keep && skip_body(&wire).await) {
-                return part(wire).await;
+            if !is_received {
+                asked.keep = asked.keep && skip_body(&wire).await;
+                if !asked.keep {
+                    return part(wire).await;
+                }
             }
             wire.lock().end();
             if !asked.keep {
@@ -144,13 +142,13 @@ impl Connection<'_> {
         Duration::from_millis(self.limits.header_timeout_ms)
     }
 
-    /// Wait for the head of the next request. `draining` is gone once it has come.
+    /// Wait for the head of the next request; `None` if there is none, or not in time. `draining` is gone once it has come.
     async fn next<S, D>(
         &self,
         wire: &Wire<S>,
         draining: &mut Option<Pin<&mut D>>,
         mut timer: Pin<&mut Sleep>,
-    ) -> io::Result<Next>
+    ) -> io::Result<Option<Result<Head, Refusal>>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         D: Future<Output = ()>,
@@ -164,17 +162,17 @@ impl Connection<'_> {
                 match follow.end(&halves.received) {
                     Ok(Some(length)) if length <= self.limits.max_header_bytes as usize => {
                         let parsed = Head::parse(&mut halves.received, length);
-                        return Poll::Ready(Ok(parsed.map_or_else(Next::Refused, Next::Request)));
+                        return Poll::Ready(Ok(Some(parsed)));
                     }
                     Ok(None) if halves.received.len() < self.limits.max_header_bytes as usize => {}
-                    Ok(_) => return Poll::Ready(Ok(Next::Refused(Refusal::TooLarge))),
-                    Err(refusal) => return Poll::Ready(Ok(Next::Refused(refusal))),
+                    Ok(_) => return Poll::Ready(Ok(Some(Err(Refusal::TooLarge)))),
+                    Err(refusal) => return Poll::Ready(Ok(Some(Err(refusal)))),
                 }
                 if began.is_none() && !halves.received.is_empty() {
                     began = Some(Instant::now());
                 }
                 match halves.poll_more(cx) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::End)),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
                     Poll::Ready(Ok(_)) => continue,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {}
@@ -189,33 +187,33 @@ impl Connection<'_> {
                 let head_due = began.unwrap_or_else(|| self.progress.last()) + self.header_timeout();
                 let due = match (&draining, began) {
                     (Some(_), _) => head_due,
-                    (None, None) => return Poll::Ready(Ok(Next::End)),
+                    (None, None) => return Poll::Ready(Ok(None)),
                     // What was begun before the server stops may be finished, by those who go on with it.
                     (None, Some(_)) => head_due.min(self.progress.last() + PARTING),
                 };
                 ready!(poll_until(timer.as_mut(), due, cx));
-                return Poll::Ready(Ok(Next::End));
+                return Poll::Ready(Ok(None));
             }
         })
         .await
     }
+}
 
-    /// Say why a request is not looked at, and that there is no more to say.
-    async fn refuse<S>(&self, wire: Wire<S>, refusal: Refusal) -> io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let response = match refusal {
-            Refusal::Malformed => short(StatusCode::BAD_REQUEST, "this is no request of HTTP/1.1\n"),
-            Refusal::TooLarge => short(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the request header fields are too large\n",
-            ),
-        };
-        let (head, body) = response.into_parts();
-        send(&mut Asked::unread().answer(&head, body), &wire).await?;
-        part(wire).await
-    }
+/// Say why a request is not looked at, and that there is no more to say.
+async fn refuse<S>(wire: Wire<S>, refusal: Refusal) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let response = match refusal {
+        Refusal::Malformed => short(StatusCode::BAD_REQUEST, "this is no request of HTTP/1.1\n"),
+        Refusal::TooLarge => short(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "the request header fields are too large\n",
+        ),
+    };
+    let (head, body) = response.into_parts();
+    send(&mut Asked::unread().answer(&head, body), &wire).await?;
+    part(wire).await
 }
 
 /// Ready once the time has come. The timer is moved when it rings too early, not whenever that time moves on.
