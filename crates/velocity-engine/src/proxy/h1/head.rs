@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, response};
 
@@ -121,7 +121,7 @@ impl Head {
             };
             headers.append(name, value);
         }
-        let keep = fields::persists(head.version, &headers);
+        let keep = persists(head.version, &headers);
         head.headers = headers;
         Ok(Some(Self { parts: head, keep }))
     }
@@ -161,5 +161,17 @@ impl Head {
             Some(length) => Framing::Length(length),
             None => Framing::Close { ended: false },
         })
+    }
+}
+
+/// RFC 9112 section 9.3.
+fn persists(version: Version, headers: &HeaderMap) -> bool {
+    let says = |option: &[u8]| {
+        let mut values = headers.get_all(CONNECTION).iter();
+        values.any(|value| fields::has(value.as_bytes(), option))
+    };
+    match version {
+        Version::HTTP_10 => says(b"keep-alive") && !says(b"close"),
+        _ => !says(b"close"),
     }
 }

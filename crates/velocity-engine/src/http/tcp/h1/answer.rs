@@ -12,6 +12,8 @@ use crate::http::h1::outgoing::{Ends, Outgoing};
 /// Room for the head of most answers, in bytes.
 const ROOM: usize = 512;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// What of a request matters for the form of its answer.
 pub struct Asked {
     pub version: Version,
@@ -50,22 +52,28 @@ impl Asked {
         text.extend_from_slice(b" ");
         text.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
         text.extend_from_slice(b"\r\n");
+        let (mut declared, mut upgrade) = (None, false);
         for (name, value) in &head.headers {
-            if !is_ours(name) {
+            if *name == CONTENT_LENGTH {
+                declared = value.to_str().ok().and_then(|value| value.parse().ok());
+            } else if *name == CONNECTION {
+                self.keep &= !fields::has(value.as_bytes(), b"close");
+            } else if *name != TRANSFER_ENCODING && *name != KEEP_ALIVE {
+                upgrade |= *name == UPGRADE;
                 fields::write(name.as_str(), value.as_bytes(), &mut text);
             }
         }
-        let (ends, length) = self.ends(head, &body);
+        let (ends, length) = self.ends(head.status, declared, &body);
         if let Some(length) = length {
             fields::write_length(length, &mut text);
         }
         if matches!(ends, Ends::Chunked { .. }) {
             fields::write("transfer-encoding", b"chunked", &mut text);
         }
-        self.keep &= ends != Ends::Close && !fields::lists(&head.headers, &CONNECTION, b"close");
+        self.keep &= ends != Ends::Close;
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         // What is nominated is meant for the next on the way only (RFC 9110 section 7.6.1).
-        let option: &[u8] = match (self.keep || switches, head.headers.contains_key(UPGRADE)) {
+        let option: &[u8] = match (self.keep || switches, upgrade) {
             (true, true) => b"upgrade",
             (false, true) => b"upgrade, close",
             (false, false) => b"close",
@@ -83,10 +91,7 @@ impl Asked {
     }
 
     /// How the body ends, and the length that the head tells.
-    fn ends(&self, head: &response::Parts, body: &Body) -> (Ends, Option<u64>) {
-        let declared = head.headers.get(CONTENT_LENGTH);
-        let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
-        let status = head.status;
+    fn ends(&self, status: StatusCode, declared: Option<u64>, body: &Body) -> (Ends, Option<u64>) {
         if status.is_informational() || status == StatusCode::NO_CONTENT {
             // RFC 9110 section 8.6: there is nothing to tell the length of.
             return (Ends::Now, None);
@@ -106,10 +111,4 @@ impl Asked {
             ),
         }
     }
-}
-
-/// Fields that are about the connection, and what only we know.
-fn is_ours(name: &HeaderName) -> bool {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    [CONTENT_LENGTH, CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE].contains(name)
 }

@@ -7,8 +7,8 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, request};
 
 use crate::http::h1::body::{Framing, Of};
 use crate::http::h1::fields;
@@ -88,37 +88,66 @@ impl Head {
             _ => Version::HTTP_11,
         };
         parts.headers.reserve(parsed.headers.len());
+        let mut says = Says::default();
         for field in parsed.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| malformed)?;
+            says.hear(&name, field.value).ok_or(malformed)?;
             let value = HeaderValue::from_maybe_shared(text.slice_ref(field.value)).map_err(|_| malformed)?;
             parts.headers.append(name, value);
         }
-        let (headers, is_new) = (&parts.headers, parts.version == Version::HTTP_11);
-        let framing = framing(headers, parts.version).ok_or(malformed)?;
+        let is_new = parts.version == Version::HTTP_11;
+        let framing = says.framing(is_new).ok_or(malformed)?;
         Ok(Self {
-            keep: fields::persists(parts.version, headers),
-            waits: is_new && !framing.is_end() && fields::lists(headers, &EXPECT, b"100-continue"),
-            trailers: fields::lists(headers, &TE, b"trailers"),
+            keep: !says.close && (is_new || says.keep_alive),
+            waits: says.expects && is_new && !framing.is_end(),
+            trailers: says.trailers,
             framing,
             parts,
         })
     }
 }
 
-/// Where the body of a request ends (RFC 9112 section 6.3), if that can be said in one way only.
-fn framing(headers: &HeaderMap, version: Version) -> Option<Framing> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
-        (None, None, None, None) => Some(Framing::Empty),
-        (None, None, Some(length), None) => match decimal(length.as_bytes())? {
-            0 => Some(Framing::Empty),
-            length => Some(Framing::Length(length)),
-        },
-        (Some(coding), None, None, None) => (version == Version::HTTP_11
-            && coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        .then(|| Framing::chunked(Of::Request)),
-        _ => None,
+/// What the fields of a request say of its body and of the connection.
+#[derive(Default)]
+struct Says {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expects: bool,
+    trailers: bool,
+}
+
+impl Says {
+    /// One field; `None` if it says what can be understood in two ways.
+    fn hear(&mut self, name: &HeaderName, value: &[u8]) -> Option<()> {
+        if *name == CONTENT_LENGTH {
+            let length = decimal(value)?;
+            return self.length.replace(length).is_none().then_some(());
+        }
+        if *name == TRANSFER_ENCODING {
+            let again = std::mem::replace(&mut self.chunked, true);
+            return (!again && value.eq_ignore_ascii_case(b"chunked")).then_some(());
+        }
+        if *name == CONNECTION {
+            self.close |= fields::has(value, b"close");
+            self.keep_alive |= fields::has(value, b"keep-alive");
+        } else if *name == EXPECT {
+            self.expects |= fields::has(value, b"100-continue");
+        } else if *name == TE {
+            self.trailers |= fields::has(value, b"trailers");
+        }
+        Some(())
+    }
+
+    /// Where the body ends (RFC 9112 section 6.3), if that can be said in one way only.
+    fn framing(&self, is_new: bool) -> Option<Framing> {
+        match (self.chunked, self.length) {
+            (true, None) if is_new => Some(Framing::chunked(Of::Request)),
+            (true, _) => None,
+            (false, None | Some(0)) => Some(Framing::Empty),
+            (false, Some(length)) => Some(Framing::Length(length)),
+        }
     }
 }
 

@@ -89,10 +89,9 @@ impl Connection<'_> {
                 None => return (&wire).shutdown().await,
             };
             let mut asked = Asked::of(&head);
-            let body = wire.receive(head.framing, head.waits);
-            let body = match http_body::Body::is_end_stream(&body) {
+            let body = match head.framing.is_end() {
                 true => Body::Empty,
-                false => Body::stream(body),
+                false => Body::stream(wire.receive(head.framing, head.waits)),
             };
             // Boxed, so that a connection that waits has no room for it.
             let mut answering = Box::pin(self.service.answer(self.peer, Request::from_parts(head.parts, body)));
