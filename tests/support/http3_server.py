@@ -86,13 +86,16 @@ class _Connection(QuicConnectionProtocol):
         self._http: H3Connection | None = None
         self._uploads: dict[int, tuple[Any, list[int]]] = {}
         self._answers: dict[int, tuple[memoryview, int]] = {}
+        self._stopped: set[int] = set()
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if self._http is None:
             self._http = H3Connection(self._quic)
         if isinstance(event, StopSendingReceived):
             self._answers.pop(event.stream_id, None)
-            self._server.cancelled += 1
+            if event.stream_id not in self._stopped:  # the frame may come twice: packets are lost
+                self._stopped.add(event.stream_id)
+                self._server.cancelled += 1
         for item in self._http.handle_event(event):
             if not isinstance(item, HeadersReceived | DataReceived):
                 continue
