@@ -114,17 +114,12 @@ impl Outgoing {
                 self.touched = true;
                 self.wrote(written);
             }
+            // Of a body no more is taken while somebody slow has not taken what there is.
+            ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Broken::Stream)?;
             if self.ends == Ends::Now {
-                return Pin::new(stream).poll_flush(cx).map_err(Broken::Stream);
+                return Poll::Ready(Ok(()));
             }
-            match self.next(cx) {
-                Poll::Ready(next) => next.map_err(Broken::Body)?,
-                Poll::Pending => {
-                    // What there is must not wait for what there is not.
-                    ready!(Pin::new(stream).poll_flush(cx)).map_err(Broken::Stream)?;
-                    return Poll::Pending;
-                }
-            }
+            ready!(self.next(cx)).map_err(Broken::Body)?;
         }
     }
 
