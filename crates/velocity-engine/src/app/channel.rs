@@ -276,23 +276,12 @@ fn wake<T>(line: &mut Line<T>, mailbox: &Mailbox) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
     use bytes::Bytes;
 
+    use super::super::testing::counting;
     use super::*;
-
-    fn counting() -> (Arc<AtomicUsize>, impl Fn() -> Notify) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = count.clone();
-        (count, move || {
-            let counted = counted.clone();
-            Box::new(move || {
-                counted.fetch_add(1, Ordering::Relaxed);
-            })
-        })
-    }
 
     fn context() -> Context<'static> {
         Context::from_waker(Waker::noop())

@@ -11,6 +11,8 @@ mod deflate;
 mod exchange;
 pub mod mailbox;
 pub mod remote;
+#[cfg(test)]
+mod testing;
 pub mod websocket;
 pub mod webtransport;
 
