@@ -6,20 +6,22 @@ import json
 import sqlite3
 import ssl
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from support.clients import PROTOCOLS, ask
 from support.examples import EXAMPLES, serving
 from support.front import http, send
 from support.server import PYTHON, environment
+from support.wss import dial
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from websockets.sync.client import ClientConnection
 
 JSON = [("content-type", "application/json")]
 
@@ -47,8 +49,10 @@ def test_the_chat(tmp_path: Path) -> None:
 
 
 def talk_over_websockets(port: int, trust: ssl.SSLContext) -> None:
-    url = f"wss://localhost:{port}/rooms/tea/live?name="
-    with connect(f"{url}Ada", ssl=trust) as ada, connect(f"{url}Grace", ssl=trust) as grace:
+    def enter(name: str, **options: Any) -> ClientConnection:
+        return dial(port, f"/rooms/tea/live?name={name}", trust, **options)
+
+    with enter("Ada") as ada, enter("Grace") as grace:
         ada.send("hello")
         expected = {"id": 5, "name": "Ada", "text": "hello"}
         assert json.loads(ada.recv(5)) == json.loads(grace.recv(5)) == expected
@@ -61,7 +65,7 @@ def talk_over_websockets(port: int, trust: ssl.SSLContext) -> None:
             ada.recv(5)
         assert ada.close_code == 1008
     evil = Origin("https://evil.example")
-    with pytest.raises(InvalidStatus) as refused, connect(f"{url}Eve", ssl=trust, origin=evil):
+    with pytest.raises(InvalidStatus) as refused, enter("Eve", origin=evil):
         pass
     assert refused.value.response.status_code == 403
 

@@ -15,9 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Opcode
-from websockets.sync.client import ClientConnection, connect
 
-from support import websocket
+from support import websocket, wss
 from support.application import PLACES, serving, told
 from support.clients import ask
 from support.http1 import Http1
@@ -27,6 +26,8 @@ from support.http3 import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from websockets.sync.client import ClientConnection
 
     from support.server import Server
 
@@ -38,9 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 def dial(server: Server, path: str, **more: Any) -> ClientConnection:
-    trust = ssl.create_default_context(cafile=str(server.certificate))
-    client: ClientConnection = connect(f"wss://localhost:{server.port}{path}", ssl=trust, **more)
-    return client
+    return wss.dial(server.port, path, ssl.create_default_context(cafile=str(server.certificate)), **more)
 
 
 def deflated(opcode: Opcode, payload: bytes) -> bytes:

@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from support import websocket
@@ -17,6 +16,7 @@ from support.configured import BASE, serving, write
 from support.http2 import Http2
 from support.http3 import run
 from support.server import Server
+from support.wss import dial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_over_http1(server: Server) -> None:
     trust = ssl.create_default_context(cafile=str(server.certificate))
-    with connect(f"wss://localhost:{server.port}/chat", ssl=trust, compression=None) as client:
+    with dial(server.port, "/chat", trust, compression=None) as client:
         for message in ("hello", "x" * 1_000_000, b"\x00\xff"):
             client.send(message)
             assert client.recv(timeout=10) == message
@@ -75,20 +75,21 @@ def test_a_reload_leaves_it_open(tmp_path: Path) -> None:
         write(tmp_path, f"{BASE}content: {{proxies: [{{path: /chat, upstream: '{upstream}'}}]}}\n")
         write(tmp_path, edge % 1, "edge.yaml")
         flags = ("--config", "serve.simple.yaml", "--edge-config", "edge.yaml")
-        with serving(tmp_path, *flags) as running:
-            trust = ssl._create_unverified_context()
-            url = f"wss://localhost:{running.port}/chat"
-            with connect(url, ssl=trust, compression=None) as upgraded, Http2(running.port) as second:
-                stream = websocket.begin(second, "/chat")
-                for version in (2, 3, 4):
-                    write(tmp_path, edge % version, "edge.yaml")
-                    running.said("reloaded")
-                    assert running.get("/version") == (0, f"version {version}")
-                    text = f"after {version}"
-                    upgraded.send(text)
-                    assert upgraded.recv(timeout=10) == text
-                    websocket.say(second, stream, text.encode())
-                    websocket.hear(second, stream, text.encode())
+        with (
+            serving(tmp_path, *flags) as running,
+            dial(running.port, "/chat", compression=None) as upgraded,
+            Http2(running.port) as second,
+        ):
+            stream = websocket.begin(second, "/chat")
+            for version in (2, 3, 4):
+                write(tmp_path, edge % version, "edge.yaml")
+                running.said("reloaded")
+                assert running.get("/version") == (0, f"version {version}")
+                text = f"after {version}"
+                upgraded.send(text)
+                assert upgraded.recv(timeout=10) == text
+                websocket.say(second, stream, text.encode())
+                websocket.hear(second, stream, text.encode())
         backend.shutdown()
 
 

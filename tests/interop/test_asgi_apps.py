@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.sync.client import connect
 
 from support.application import serving
 from support.clients import PROTOCOLS, Protocol, ask
 from support.front import send
 from support.site import noise
+from support.wss import dial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,8 +84,7 @@ def test_an_error_of_a_handler(server: Server) -> None:
 
 def test_a_chat(server: Server) -> None:
     trust = ssl.create_default_context(cafile=str(server.certificate))
-    url = f"wss://localhost:{server.port}/chat"
-    with connect(url, ssl=trust) as one, connect(url, ssl=trust) as two:
+    with dial(server.port, "/chat", trust) as one, dial(server.port, "/chat", trust) as two:
         assert (one.recv(5), two.recv(5)) == ("1 here", "2 here")
         one.send("hello, everybody")
         assert (one.recv(5), two.recv(5)) == ("hello, everybody", "hello, everybody")

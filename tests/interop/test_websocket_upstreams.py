@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
@@ -30,6 +28,7 @@ from support.http1 import Http1
 from support.http2 import Http2
 from support.http3 import Http3, run
 from support.websocket import begin, greet_over_http3, head, hear, heard, said, say
+from support.wss import dial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +115,7 @@ def front(pair: Pair) -> Iterator[Engine]:
 
 
 def over_http1(port: int, path: str) -> None:
-    trust = ssl._create_unverified_context()
-    with connect(f"wss://localhost:{port}{path}", ssl=trust, compression=None, subprotocols=["chat"]) as client:  # type: ignore[list-item]
+    with dial(port, path, compression=None, subprotocols=["chat"]) as client:
         assert client.subprotocol == "chat"
         for message in ("hello", "x" * 1_000_000, b"\x00\xff"):
             client.send(message)
@@ -167,11 +165,7 @@ def test_from_every_client_to_every_upstream(front: Engine, client: str, upstrea
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_who_is_refused_is_told(front: Engine, upstream: str) -> None:
-    trust = ssl._create_unverified_context()
-    with (
-        pytest.raises(InvalidStatus) as refused,
-        connect(f"wss://localhost:{front.port}/{upstream}/refused", ssl=trust),
-    ):
+    with pytest.raises(InvalidStatus) as refused, dial(front.port, f"/{upstream}/refused"):
         pass
     assert refused.value.response.status_code == 403
 
@@ -202,12 +196,13 @@ def test_an_upstream_that_goes_takes_the_websocket_along(front: Engine, pair: Pa
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         behind = route(proxy(f"http://127.0.0.1:{backend.socket.getsockname()[1]}"))
         middle = Engine(plan(pair, [behind], listeners=[{"address": "127.0.0.1:0", "alpn": ["h3"]}]))
-        with serve(pair, {"/": proxy(f"h3://localhost:{middle.port}", tls={"insecure": True})}) as outer:
-            trust = ssl._create_unverified_context()
-            with connect(f"wss://localhost:{outer.port}/", ssl=trust, compression=None) as client:
-                client.send("hello")
-                assert client.recv(timeout=10) == "hello"
-                middle.end()
-                with pytest.raises(Exception, match="close frame"):
-                    client.recv(timeout=10)
+        with (
+            serve(pair, {"/": proxy(f"h3://localhost:{middle.port}", tls={"insecure": True})}) as outer,
+            dial(outer.port, compression=None) as client,
+        ):
+            client.send("hello")
+            assert client.recv(timeout=10) == "hello"
+            middle.end()
+            with pytest.raises(Exception, match="close frame"):
+                client.recv(timeout=10)
         backend.shutdown()
