@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use http::HeaderValue;
 use http::uri::Authority;
 
 use crate::error::{Error, Result};
@@ -32,8 +33,10 @@ pub enum Place {
 pub struct Address {
     pub scheme: Scheme,
     pub place: Place,
-    /// What Host says unless it is preserved: host, and port where it is not the default one.
+    /// What it is asked for unless the client's is preserved: host, and port where it is not the default one.
     pub authority: Authority,
+    /// The same as Host says it.
+    pub host: HeaderValue,
 }
 
 impl Address {
@@ -52,6 +55,7 @@ impl Address {
                 scheme: Scheme::Http,
                 place: Place::Unix(path.into()),
                 authority: Authority::from_static("localhost"),
+                host: HeaderValue::from_static("localhost"),
             });
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
@@ -76,6 +80,7 @@ impl Address {
         Ok(Self {
             scheme,
             place: Place::Host(host.to_owned(), port),
+            host: authority.as_str().parse().map_err(|_| invalid())?,
             authority,
         })
     }

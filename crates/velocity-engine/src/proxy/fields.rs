@@ -1,16 +1,14 @@
 //! Header fields that end at a proxy, and those that a proxy writes.
 
-use std::fmt::Write;
-use std::net::IpAddr;
-
-use bytes::BytesMut;
-use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use bytes::{Bytes, BytesMut};
+use http::header::{ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::call::Call;
+use crate::http::h1::fields::has;
+
+/// Fields that a proxy adds, at most.
+const ADDED: usize = 10;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -36,18 +34,18 @@ pub fn strip_nominated(fields: &mut HeaderMap) {
     }
 }
 
-/// Take out what is between two neighbours only (RFC 9110 section 7.6.1), but for what is nominated.
-fn strip_hop_by_hop(fields: &mut HeaderMap) {
-    // RFC 9112 section 6.3: it overrides a length, which is not passed on.
-    if fields.remove(TRANSFER_ENCODING).is_some() {
-        fields.remove(CONTENT_LENGTH);
-    }
-    for name in [CONNECTION, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE] {
-        fields.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        fields.remove(name);
-    }
+/// What is between two neighbours only (RFC 9110 section 7.6.1), but for what is nominated.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// What says who the client is, and how its request came: no client may have it left out.
@@ -56,101 +54,116 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// To applications that know fields as variables, an underscore is a hyphen (RFC 3875 section 4.1.18).
-fn is_disguised(name: &HeaderName) -> bool {
-    name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
+fn is_disguised(name: &str) -> bool {
+    name.contains('_') && is_ours(&name.replace('_', "-"))
 }
 
-/// The fields of a request as an upstream gets it, but for Host.
+/// The fields of a request as an upstream gets it, but for Host. Made anew in one pass, since most of what is to be taken
+/// out is not there.
 pub fn request(call: &Call<'_>, one_connection: bool) -> HeaderMap {
-    let mut fields = call.parts.headers.clone();
-    // RFC 9110 section 10.1.4: to say that trailers are welcome is for this hop, and we forward them.
-    let trailers = fields
-        .get_all(TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(&mut fields);
-    fields.remove(TE);
+    let given = &call.parts.headers;
+    // Others that are trusted have said who the client is. What somebody wrote there whom nobody trusts is not passed on.
+    let trusted = call.client != call.remote;
+    let coded = given.contains_key(TRANSFER_ENCODING);
+    let (mut trailers, mut cookies) = (false, BytesMut::new());
+    let (mut addresses, mut forwarded) = (String::new(), String::with_capacity(96));
+    let mut fields = HeaderMap::with_capacity(given.len() + ADDED);
+    for (name, value) in given {
+        match name.as_str() {
+            hop if is_hop_by_hop(hop) => {}
+            // RFC 9110 section 10.1.4: to say that trailers are welcome is for this hop, and we forward them.
+            "te" => trailers |= has(value.as_bytes(), b"trailers"),
+            // Our own transport asks for the body when it is wanted.
+            "expect" | "host" => {}
+            // RFC 9112 section 6.3: a coding overrides a length, and is not passed on.
+            "content-length" if coded => {}
+            // HTTP/2 and HTTP/3 may split it; nobody else knows how to put it together again (RFC 9113 section 8.2.3).
+            "cookie" => add(value.as_bytes(), b"; ", &mut cookies),
+            "x-forwarded-for" if trusted => say(value, &mut addresses),
+            "forwarded" if trusted => say(value, &mut forwarded),
+            "x-forwarded-for" | "forwarded" | "x-real-ip" => {}
+            "x-forwarded-host" | "x-forwarded-proto" if !trusted => {}
+            disguised if is_disguised(disguised) => {}
+            _ => {
+                fields.append(name, value.clone());
+            }
+        }
+    }
     if trailers {
         fields.insert(TE, HeaderValue::from_static("trailers"));
         if one_connection {
             fields.insert(CONNECTION, HeaderValue::from_static("te"));
         }
     }
-    // Our own transport asks for the body when it is wanted.
-    fields.remove(EXPECT);
-    fields.remove(HOST);
-    join_cookies(&mut fields);
-    forwarded(call, &mut fields);
+    if !cookies.is_empty() {
+        set(&mut fields, COOKIE, cookies.freeze());
+    }
+    introduce(call, addresses, forwarded, &mut fields);
     fields.append(VIA, via(call.parts.version));
     fields
 }
 
-/// HTTP/2 and HTTP/3 may split it; nobody else knows how to put it together again (RFC 9113 section 8.2.3).
-fn join_cookies(fields: &mut HeaderMap) {
-    let mut crumbs = fields.get_all(COOKIE).iter();
-    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
-        let mut joined = BytesMut::from(first.as_bytes());
-        for crumb in std::iter::once(second).chain(crumbs) {
-            joined.extend_from_slice(b"; ");
-            joined.extend_from_slice(crumb.as_bytes());
-        }
-        if let Ok(joined) = HeaderValue::from_maybe_shared(joined.freeze()) {
-            fields.insert(COOKIE, joined);
-        }
+/// Say who the client is, for servers that see only us (RFC 7239), after what others have said.
+fn introduce(call: &Call<'_>, mut addresses: String, mut forwarded: String, fields: &mut HeaderMap) {
+    let remote = call.remote.to_string();
+    addresses.push_str(&remote);
+    // RFC 7239 section 6: IPv6 in brackets and quotes.
+    let (before, after) = if call.remote.is_ipv6() {
+        ("\"[", "]\"")
+    } else {
+        ("", "")
+    };
+    let quote = if is_token(call.authority) { "" } else { "\"" };
+    for part in [
+        "for=",
+        before,
+        &remote,
+        after,
+        ";host=",
+        quote,
+        call.authority,
+        quote,
+        ";proto=https",
+    ] {
+        forwarded.push_str(part);
     }
-}
-
-/// Who the client is, for servers that see only us (RFC 7239). What somebody wrote there whom nobody trusts is
-/// not passed on.
-fn forwarded(call: &Call<'_>, fields: &mut HeaderMap) {
-    let trusted = call.client != call.remote;
-    let mut text = String::with_capacity(64);
-    if !trusted {
-        fields.remove(FORWARDED);
-        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
-            fields.remove(name);
-        }
-    }
-    let disguised: Vec<HeaderName> = fields.keys().filter(|name| is_disguised(name)).cloned().collect();
-    for name in disguised {
-        fields.remove(name);
-    }
-    say_before(fields, &X_FORWARDED_FOR, &mut text);
-    let _ = write!(text, "{}", call.remote);
-    set(fields, X_FORWARDED_FOR, &text);
-    text.clear();
-    let _ = write!(text, "{}", call.client);
-    set(fields, X_REAL_IP, &text);
+    let client = match call.client == call.remote {
+        true => remote,
+        false => call.client.to_string(),
+    };
+    set(fields, X_FORWARDED_FOR, addresses.into());
+    set(fields, X_REAL_IP, client.into());
     if !fields.contains_key(X_FORWARDED_PROTO) {
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
     if !fields.contains_key(X_FORWARDED_HOST) {
-        set(fields, X_FORWARDED_HOST, call.authority);
+        set(
+            fields,
+            X_FORWARDED_HOST,
+            Bytes::copy_from_slice(call.authority.as_bytes()),
+        );
     }
-    text.clear();
-    say_before(fields, &FORWARDED, &mut text);
-    // RFC 7239 section 6: IPv6 in brackets and quotes.
-    let _ = match call.remote {
-        IpAddr::V4(address) => write!(text, "for={address}"),
-        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
-    };
-    let _ = match is_token(call.authority) {
-        true => write!(text, ";host={};proto=https", call.authority),
-        false => write!(text, ";host=\"{}\";proto=https", call.authority),
-    };
-    set(fields, FORWARDED, &text);
+    set(fields, FORWARDED, forwarded.into());
 }
 
-/// What others have written, all lines of it.
-fn say_before(fields: &HeaderMap, name: &HeaderName, text: &mut String) {
-    for before in fields.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
-        let _ = write!(text, "{before}, ");
+/// One more part of a list.
+fn add(part: &[u8], separator: &[u8], list: &mut BytesMut) {
+    if !list.is_empty() {
+        list.extend_from_slice(separator);
+    }
+    list.extend_from_slice(part);
+}
+
+/// What somebody has written before us.
+fn say(before: &HeaderValue, text: &mut String) {
+    if let Ok(before) = before.to_str() {
+        text.push_str(before);
+        text.push_str(", ");
     }
 }
 
-fn set(fields: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
+fn set(fields: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
         fields.insert(name, value);
     }
 }
@@ -174,9 +187,14 @@ fn via(version: Version) -> HeaderValue {
 /// Make the fields of an answer ours.
 pub fn response(fields: &mut HeaderMap) {
     strip_nominated(fields);
-    strip_hop_by_hop(fields);
-    // It speaks of another authority (RFC 7838 section 2.1).
-    fields.remove(ALT_SVC);
+    // The last one speaks of another authority (RFC 7838 section 2.1).
+    let ends_here = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || **name == ALT_SVC;
+    while let Some(name) = fields.keys().find(ends_here).cloned() {
+        fields.remove(&name);
+        if name == TRANSFER_ENCODING {
+            fields.remove(CONTENT_LENGTH);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -345,7 +363,7 @@ mod tests {
     async fn addresses_and_ports_are_quoted() {
         let parts = parts("/", &[]);
         let passed = with_call(&parts, async |call| {
-            let remote = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+            let remote = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
             let authority = "host.example:4433";
             request(
                 &Call {

@@ -392,7 +392,10 @@ impl Proxy {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if single {
-            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("host"))?;
+            let host = match authority == upstream.address.authority {
+                true => upstream.address.host.clone(),
+                false => HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("host"))?,
+            };
             fields.insert(HOST, host);
             if let Some(protocol) = upgrade {
                 fields.insert(UPGRADE, protocol.clone());

@@ -15,6 +15,9 @@ use crate::http::h1::outgoing::{Ends, Outgoing};
 /// Fields of an answer.
 const MAX_FIELDS: usize = 100;
 
+/// Fields that are added to most answers on their way on.
+const OURS: usize = 3;
+
 /// Room for the head of most requests, in bytes.
 const ROOM: usize = 1024;
 
@@ -113,7 +116,7 @@ impl Head {
             })
             .collect();
         let text = received.split_to(length).freeze();
-        let mut headers = HeaderMap::with_capacity(places.len());
+        let mut headers = HeaderMap::with_capacity(places.len() + OURS);
         for (name, at, length) in places {
             let value = text.slice(at..at + length);
             let (Some(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(value)) else {
