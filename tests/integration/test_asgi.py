@@ -65,6 +65,16 @@ def test_what_it_learns(server: Server, protocol: Protocol) -> None:
     assert hosts[0].startswith("localhost")
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+def test_where_it_came_to(tmp_path: Path, address: str) -> None:
+    """Not to every address of this machine, whatever the server listens on."""
+    with serving(tmp_path, "raw:app", listen=address) as everywhere:
+        for protocol in PROTOCOLS:
+            known = facts(everywhere.port, protocol)
+            assert known["server"] == ["127.0.0.1", everywhere.port], protocol
+            assert known["client"][0] == "127.0.0.1"
+
+
 @every_protocol
 def test_what_was_negotiated(server: Server, protocol: Protocol) -> None:
     extensions = facts(server.port, protocol)["extensions"]

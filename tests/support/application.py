@@ -21,10 +21,15 @@ PLACES: dict[str, tuple[str, ...]] = {"here": (), "worker": ("--reload",)}
 
 
 def serving(
-    folder: Path, target: str = "raw:app", *flags: str | Path, env: Mapping[str, str] | None = None, files: bool = False
+    folder: Path,
+    target: str = "raw:app",
+    *flags: str | Path,
+    env: Mapping[str, str] | None = None,
+    listen: str = "127.0.0.1:0",
+    files: bool = False,
 ) -> Server:
     """A server of its own for one application; `folder` holds its certificate, and its files."""
-    return Server(folder, target, "--app-dir", PROGRAMS, *flags, env=env, files=files)
+    return Server(folder, target, "--app-dir", PROGRAMS, *flags, env=env, listen=listen, files=files)
 
 
 def facts(port: int, protocol: Protocol = "http/1.1", path: str = "/facts") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 //! A request as filters and handlers see it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,8 +20,6 @@ pub struct Call<'a> {
     /// The same with its port, if it was given.
     pub authority: &'a str,
     pub peer: &'a Arc<Peer>,
-    /// Where it came to.
-    pub local: SocketAddr,
     /// The other end of the connection.
     pub remote: IpAddr,
     /// Who sent it, as far as trusted proxies say.
@@ -42,7 +40,6 @@ pub struct Setting<'a> {
     pub host: &'a str,
     pub authority: &'a str,
     pub peer: &'a Arc<Peer>,
-    pub local: SocketAddr,
     pub remote: IpAddr,
     pub client: IpAddr,
     /// Whom the client's certificate stands for: its subject; empty without one.
@@ -61,7 +58,6 @@ impl Setting<'_> {
             host: self.host,
             authority: self.authority,
             peer: self.peer,
-            local: self.local,
             remote: self.remote,
             client: self.client,
             identity: self.identity,

@@ -39,7 +39,7 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Place of the listener in the Plan.
     pub listener: usize,
-    /// Its address.
+    /// Its address, which may stand for all of this machine.
     pub local: SocketAddr,
     /// Points clients of TCP to QUIC (RFC 7838); `None` without QUIC on this listener.
     pub alt_svc: Option<HeaderValue>,
@@ -189,7 +189,6 @@ impl Service {
             host: without_port(authority),
             authority,
             peer,
-            local: self.local,
             remote: peer.remote.ip(),
             client: snapshot.proxies.client(peer.remote.ip(), &parts.headers),
             identity: peer.identity.as_ref().map_or("", |identity| &identity.subject),

@@ -27,6 +27,8 @@ pub struct Peer {
     /// Unique in this process; `connection_id` in logs.
     pub id: u64,
     pub remote: SocketAddr,
+    /// Where it came to.
+    pub local: SocketAddr,
     pub facts: Facts,
     /// `velocity/1`, `h3`, `h2` or `http/1.1`.
     pub protocol: &'static str,
@@ -48,8 +50,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(remote: SocketAddr, facts: Facts, directive: Option<Directive>) -> Self {
+    pub fn new(remote: SocketAddr, local: SocketAddr, facts: Facts, directive: Option<Directive>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        // An IPv4 client of a dual-stack socket is an IPv4 client.
+        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
         let protocol = match facts.alpn.as_deref() {
             Some(velocity_tls::alpn::VELOCITY) => "velocity/1",
             Some(velocity_tls::alpn::H3) => "h3",
@@ -58,8 +62,8 @@ impl Peer {
         };
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            // An IPv4 client of a dual-stack socket is an IPv4 client.
-            remote: SocketAddr::new(remote.ip().to_canonical(), remote.port()),
+            remote: canonical(remote),
+            local: canonical(local),
             protocol,
             profile: facts.profile(),
             group: facts.group_name().unwrap_or_default(),

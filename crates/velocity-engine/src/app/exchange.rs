@@ -24,8 +24,6 @@ pub struct Head {
     pub peer: Arc<Peer>,
     /// Who sent it, as far as trusted proxies say; their port is not known then.
     pub client: SocketAddr,
-    /// Where it came to.
-    pub local: SocketAddr,
     /// What of the path says which application it is for.
     pub root_path: Arc<str>,
     /// Whether there is, or may be, a body.

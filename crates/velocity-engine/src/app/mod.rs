@@ -252,7 +252,6 @@ impl App {
                 false => SocketAddr::new(call.client, 0),
             },
             peer,
-            local: call.local,
             root_path: self.root_path.clone(),
             has_body,
             hints,

@@ -37,12 +37,16 @@ pub async fn with_setting<T>(act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
 async fn setting<T>(templates: &Templates, params: &[(&str, &str)], act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
     let pairs = params.iter().map(|(name, value)| (Arc::from(*name), value.to_string()));
     let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
-    let peer = Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default(), None));
+    let peer = Arc::new(Peer::new(
+        ([127, 0, 0, 1], 1).into(),
+        ([127, 0, 0, 1], 443).into(),
+        Facts::default(),
+        None,
+    ));
     act(Setting {
         host: "host.example",
         authority: "host.example",
         peer: &peer,
-        local: ([127, 0, 0, 1], 443).into(),
         remote: std::net::Ipv4Addr::LOCALHOST.into(),
         client: "192.0.2.1".parse().unwrap(),
         identity: "",

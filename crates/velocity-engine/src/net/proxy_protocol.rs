@@ -55,8 +55,8 @@ impl Senders {
     }
 }
 
-/// Read the header, and leave in `received` what came after it. The address of the client; `None` if the sender speaks for
-/// itself, or for somebody who has none.
+/// Read the header, and leave in `received` what came after it. The client; `None` if the sender speaks for itself, or for
+/// somebody who has no address.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
     beginning: Beginning,
-) -> std::result::Result<Option<SocketAddr>, String>
+) -> std::result::Result<Option<Client>, String>
 where
     S: AsyncRead + Unpin,
 {
@@ -91,7 +91,7 @@ where
 enum Inspection {
     Header {
         len: usize,
-        client: Option<SocketAddr>,
+        client: Option<Client>,
     },
     Incomplete,
     /// No header begins like this.
@@ -128,8 +128,8 @@ fn line(bytes: &[u8]) -> std::result::Result<Inspection, String> {
     }
     let header = v1::Header::try_from(line).map_err(|error| error.to_string())?;
     let client = match header.addresses {
-        v1::Addresses::Tcp4(of) => Some((of.source_address, of.source_port).into()),
-        v1::Addresses::Tcp6(of) => Some((of.source_address, of.source_port).into()),
+        v1::Addresses::Tcp4(of) => Some(of.into()),
+        v1::Addresses::Tcp6(of) => Some(of.into()),
         v1::Addresses::Unknown => None,
     };
     Ok(Inspection::Header { len, client })
@@ -149,20 +149,20 @@ fn binary(bytes: &[u8]) -> std::result::Result<Inspection, String> {
     };
     let header = v2::Header::try_from(header).map_err(|error| error.to_string())?;
     let client = match (header.command, header.addresses) {
-        (v2::Command::Proxy, v2::Addresses::IPv4(of)) => Some((of.source_address, of.source_port).into()),
-        (v2::Command::Proxy, v2::Addresses::IPv6(of)) => Some((of.source_address, of.source_port).into()),
+        (v2::Command::Proxy, v2::Addresses::IPv4(of)) => Some(of.into()),
+        (v2::Command::Proxy, v2::Addresses::IPv6(of)) => Some(of.into()),
         // LOCAL is a health check of the sender's.
         _ => None,
     };
     Ok(Inspection::Header { len, client })
 }
 
-/// For whom a connection to an upstream is made.
+/// For whom a connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     pub source: SocketAddr,
     /// Where it came to.
-    destination: SocketAddr,
+    pub destination: SocketAddr,
 }
 
 impl Client {
@@ -175,6 +175,24 @@ impl Client {
         };
         let destination = SocketAddr::new(ip, local.port());
         Self { source, destination }
+    }
+}
+
+impl From<v2::IPv4> for Client {
+    fn from(of: v2::IPv4) -> Self {
+        Self {
+            source: (of.source_address, of.source_port).into(),
+            destination: (of.destination_address, of.destination_port).into(),
+        }
+    }
+}
+
+impl From<v2::IPv6> for Client {
+    fn from(of: v2::IPv6) -> Self {
+        Self {
+            source: (of.source_address, of.source_port).into(),
+            destination: (of.destination_address, of.destination_port).into(),
+        }
     }
 }
 
@@ -207,11 +225,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    async fn read_in(
-        pieces: usize,
-        bytes: &[u8],
-        beginning: Beginning,
-    ) -> Result<(Option<SocketAddr>, Vec<u8>), String> {
+    async fn read_in(pieces: usize, bytes: &[u8], beginning: Beginning) -> Result<(Option<Client>, Vec<u8>), String> {
         let (mut sender, mut receiver) = tokio::io::duplex(pieces);
         let bytes = bytes.to_vec();
         let sending = tokio::spawn(async move {
@@ -237,14 +251,14 @@ mod tests {
             let client = Client::new(address(source), address(local));
             assert_eq!(client.source.is_ipv4(), client.destination.is_ipv4());
             for version in [Version::V1, Version::V2] {
-                for (client, expected) in [(Some(client), Some(address(source))), (None, None)] {
+                for client in [Some(client), None] {
                     let mut bytes = header(version, client).unwrap();
                     bytes.extend_from_slice(b"\x16\x03\x01PROXY ");
                     for pieces in [1, 2, 5, 13, 1000] {
                         let (found, rest) = read_in(pieces, &bytes, Beginning::Header).await.unwrap();
                         assert_eq!(
                             (found, &*rest),
-                            (expected, &b"\x16\x03\x01PROXY "[..]),
+                            (client, &b"\x16\x03\x01PROXY "[..]),
                             "{source} {version:?}"
                         );
                     }
@@ -264,9 +278,10 @@ mod tests {
             bytes.extend_from_slice(b"hello");
             bytes
         };
+        let known = Client::new(address("192.0.2.7:4711"), address("198.51.100.1:443"));
         let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 1, 187];
         for (bytes, expected) in [
-            (of(0x21, 0x11, &v4, 300), Some(address("192.0.2.7:4711"))),
+            (of(0x21, 0x11, &v4, 300), Some(known)),
             (of(0x20, 0x11, &v4, 0), None),
             (of(0x20, 0x00, &[], 20), None),
             (of(0x21, 0x00, &[], 0), None),

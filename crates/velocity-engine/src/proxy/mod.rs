@@ -550,7 +550,7 @@ fn announced(call: &Call<'_>) -> Client {
         // Proxies say who it is, but not from which port.
         false => SocketAddr::new(call.client, 0),
     };
-    Client::new(source, call.local)
+    Client::new(source, call.peer.local)
 }
 
 /// A connection that is there.

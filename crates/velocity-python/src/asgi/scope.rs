@@ -187,7 +187,7 @@ impl Scopes {
             scope.set_item("type", PyString::intern(py, kind))?;
             scope.set_item("asgi", &self.asgi)?;
             scope.set_item("http_version", version(head.version))?;
-            scope.set_item("server", address(py, head.local)?)?;
+            scope.set_item("server", address(py, head.peer.local)?)?;
             scope.set_item("client", address(py, head.peer.remote)?)?;
             scope.set_item("scheme", PyString::intern(py, scheme))?;
             scope.set_item("root_path", "")?;

@@ -30,6 +30,7 @@ pub fn put_peer(out: &mut BytesMut, peer: &Peer) {
     let facts = &peer.facts;
     out.put_u64_le(peer.id);
     put_address(out, peer.remote);
+    put_address(out, peer.local);
     put_bytes(out, facts.alpn.as_deref().unwrap_or_default());
     put_bytes(out, facts.server_name.as_deref().unwrap_or_default().as_bytes());
     for number in [facts.group, facts.cipher, facts.version] {
@@ -43,7 +44,7 @@ pub fn put_peer(out: &mut BytesMut, peer: &Peer) {
 /// The same, and its number.
 pub fn peer(mut reader: Reader) -> io::Result<(u64, Arc<Peer>)> {
     let id = reader.u64()?;
-    let remote = address(&mut reader)?;
+    let (remote, local) = (address(&mut reader)?, address(&mut reader)?);
     let some = |reader: &mut Reader| reader.bytes().map(|bytes| (!bytes.is_empty()).then(|| bytes.to_vec()));
     let number = |reader: &mut Reader| reader.u16().map(|number| (number != 0).then_some(number));
     let facts = Facts {
@@ -60,7 +61,7 @@ pub fn peer(mut reader: Reader) -> io::Result<(u64, Arc<Peer>)> {
         ..Facts::default()
     };
     reader.end()?;
-    Ok((id, Arc::new(Peer::new(remote, facts, None))))
+    Ok((id, Arc::new(Peer::new(remote, local, facts, None))))
 }
 
 pub fn put_request(out: &mut BytesMut, head: &Head, websocket: bool) {
@@ -81,7 +82,6 @@ pub fn put_request(out: &mut BytesMut, head: &Head, websocket: bool) {
         _ => 11,
     });
     put_address(out, head.client);
-    put_address(out, head.local);
     put_bytes(out, head.root_path.as_bytes());
     put_bytes(out, head.method.as_str().as_bytes());
     let at = out.len();
@@ -106,7 +106,6 @@ pub fn request(mut reader: Reader, known: impl FnOnce(u64) -> Option<Arc<Peer>>)
             _ => return Err(malformed()),
         },
         client: address(&mut reader)?,
-        local: address(&mut reader)?,
         root_path: reader.text()?.into(),
         method: Method::from_bytes(&reader.bytes()?).map_err(|_| malformed())?,
         uri: Uri::from_maybe_shared(reader.bytes()?).map_err(|_| malformed())?,
@@ -205,15 +204,17 @@ mod tests {
             client_certificate: Some(vec![1, 2, 3]),
             ..Facts::default()
         };
-        Peer::new(([192, 0, 2, 1], 5).into(), facts, None)
+        Peer::new(([192, 0, 2, 1], 5).into(), ([192, 0, 2, 2], 443).into(), facts, None)
     }
 
     #[test]
     fn what_is_known_of_a_connection() {
         for facts in [some_peer().facts, Facts::default()] {
-            let sent = Peer::new("[2001:db8::1]:443".parse().unwrap(), facts, None);
+            let (remote, local) = ("[2001:db8::1]:4711".parse().unwrap(), "[::1]:443".parse().unwrap());
+            let sent = Peer::new(remote, local, facts, None);
             let (id, got) = peer(reader(|out| put_peer(out, &sent))).unwrap();
-            assert_eq!((id, got.remote, &got.facts), (sent.id, sent.remote, &sent.facts));
+            assert_eq!((id, got.remote, got.local), (sent.id, remote, local));
+            assert_eq!(got.facts, sent.facts);
             assert_eq!((got.protocol, &got.group), (sent.protocol, &sent.group));
         }
     }
@@ -236,7 +237,6 @@ mod tests {
                 headers,
                 peer: peer.clone(),
                 client: ([192, 0, 2, 9], 0).into(),
-                local: "[::1]:4433".parse().unwrap(),
                 root_path: "/api".into(),
                 has_body: true,
                 hints: false,
@@ -249,10 +249,7 @@ mod tests {
                 (&got.uri, got.version, &got.headers),
                 (&sent.uri, version, &sent.headers)
             );
-            assert_eq!(
-                (got.client, got.local, &*got.root_path),
-                (sent.client, sent.local, "/api")
-            );
+            assert_eq!((got.client, &*got.root_path), (sent.client, "/api"));
             assert_eq!((got.method, websocket), (sent.method, true));
             assert_eq!(
                 (got.has_body, got.hints, got.trailers, got.expires),

@@ -106,7 +106,9 @@ impl Application for Connection {
                 let facts = facts.and_then(|data| data.downcast::<Facts>().ok()).unwrap_or_default();
                 let tls = self.service.snapshot.load().tls[self.service.listener].clone();
                 let directive = facts.downgrade.map(|reason| tls.directive(reason));
-                let peer = Arc::new(Peer::new(self.remote, *facts, directive));
+                let listener = self.service.local;
+                let local = SocketAddr::new(cx.quic.local_ip().unwrap_or(listener.ip()), listener.port());
+                let peer = Arc::new(Peer::new(self.remote, local, *facts, directive));
                 log_handshake(&self.service.metrics, &peer);
                 self.stage = Stage::Open(Box::new(Open::new(peer, self.service.clone(), &self.limits)));
             }

@@ -71,6 +71,7 @@ pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service
         mut remote,
         announced,
     } = accepted;
+    let Ok(mut local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
     let within = Duration::from_millis(limits.handshake_timeout_ms);
     let mut stream = Stall::new(stream, Duration::from_millis(limits.idle_timeout_ms));
@@ -79,7 +80,8 @@ pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service
     if let Some(beginning) = announced {
         let header = Box::pin(proxy_protocol::read(&mut stream, &mut received, beginning));
         match shutdown.handshake(within, header).await {
-            Some(Ok(client)) => remote = client.unwrap_or(remote),
+            Some(Ok(Some(client))) => (remote, local) = (client.source, client.destination),
+            Some(Ok(None)) => {}
             Some(Err(reason)) => return log_refusal(&service.metrics, remote, &reason),
             None => return log_refusal(&service.metrics, remote, "its PROXY header took too long"),
         }
@@ -101,7 +103,7 @@ pub async fn serve(accepted: Accepted, tls: Arc<ServerTls>, service: Arc<Service
         .and_then(|chain| Some(chain.first()?.to_vec()));
     let directive = downgrade.map(|reason| tls.directive(reason));
     drop(tls); // a connection outlives its snapshot
-    let peer = Arc::new(Peer::new(remote, facts, directive));
+    let peer = Arc::new(Peer::new(remote, local, facts, directive));
     log_handshake(&service.metrics, &peer);
     let result = match peer.protocol {
         "h2" => Box::pin(h2::serve(stream, &peer, service, &limits, &progress, shutdown)).await,

@@ -82,7 +82,12 @@ impl Site {
 }
 
 pub fn peer() -> Arc<Peer> {
-    Arc::new(Peer::new(([127, 0, 0, 1], 1).into(), Facts::default(), None))
+    Arc::new(Peer::new(
+        ([127, 0, 0, 1], 1).into(),
+        ([127, 0, 0, 1], 443).into(),
+        Facts::default(),
+        None,
+    ))
 }
 
 /// A server with the certificate above.

@@ -211,8 +211,7 @@ impl Cached {
         let (host, authority) = (call.host.to_owned(), call.authority.to_owned());
         let (target, identity) = (ask.target.to_owned(), call.identity.to_owned());
         let (remote, client, route) = (call.remote, call.client, call.route.clone());
-        let (peer, local) = (call.peer.clone(), call.local);
-        let (asker, now) = (ask.asker, call.now);
+        let (peer, asker, now) = (call.peer.clone(), ask.asker, call.now);
         tokio::spawn(async move {
             let params = Params::default();
             let call = Call {
@@ -220,7 +219,6 @@ impl Cached {
                 host: &host,
                 authority: &authority,
                 peer: &peer,
-                local,
                 remote,
                 client,
                 identity: &identity,
