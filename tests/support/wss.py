@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
 _PART = 64 * 1024
+_PATIENCE = 5.0
 
 
 def dial(port: int, path: str = "/", trust: ssl.SSLContext | None = None, **options: Any) -> ClientConnection:
@@ -38,14 +39,21 @@ def dial(port: int, path: str = "/", trust: ssl.SSLContext | None = None, **opti
 async def _relay(far: socket.socket, port: int, context: ssl.SSLContext) -> None:
     """Carry bytes until either end has enough."""
     reader, writer = await asyncio.open_connection(sock=far)
+    writers = [writer]
     with contextlib.suppress(OSError):
         secured_reader, secured_writer = await asyncio.open_connection("localhost", port, ssl=context)
-        with contextlib.closing(secured_writer):
-            ways = _copy(reader, secured_writer), _copy(secured_reader, writer)
-            await asyncio.wait([asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
-    with contextlib.suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
+        writers.append(secured_writer)
+        ways = _copy(reader, secured_writer), _copy(secured_reader, writer)
+        await asyncio.wait([asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*map(_close, writers))
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """To the end: a loop that is gone closes nothing, and the server would wait."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), _PATIENCE)
+    writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
