@@ -30,6 +30,7 @@ use super::channel::Item;
 use super::deflate::{Agreed, Inflating};
 use super::exchange::Socket;
 use crate::call::Call;
+use crate::http::h1::fields::any_has;
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Response};
 use crate::proxy::Switched;
@@ -89,18 +90,10 @@ pub fn asked(call: &Call<'_>, fields: &HeaderMap) -> Result<bool, Box<Response>>
 }
 
 fn asked_over_h1(call: &Call<'_>, fields: &HeaderMap) -> bool {
-    let has = |name: &http::HeaderName, wanted: &str| {
-        fields
-            .get_all(name)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-    };
     call.parts.version == Version::HTTP_11
         && call.parts.method == Method::GET
-        && fields.contains_key(UPGRADE)
-        && has(&UPGRADE, "websocket")
-        && has(&CONNECTION, "upgrade")
+        && any_has(fields, &UPGRADE, b"websocket")
+        && any_has(fields, &CONNECTION, b"upgrade")
 }
 
 /// The answer that opens a WebSocket, and the task that carries it. `spoken` is the body of an extended CONNECT.

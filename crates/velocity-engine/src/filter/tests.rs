@@ -4,12 +4,10 @@ use std::time::Instant;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderValue, StatusCode};
 
-use velocity_tls::Facts;
-
 use super::*;
+use crate::http::tcp::testing::peer;
 use crate::metrics::Metrics;
 use crate::router::Params;
-use crate::session::Peer;
 
 /// Something with a request of 192.0.2.1 for `host.example`.
 pub async fn with_call<T>(parts: &Parts, act: impl AsyncFnOnce(Call<'_>) -> T) -> T {
@@ -37,12 +35,7 @@ pub async fn with_setting<T>(act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
 async fn setting<T>(templates: &Templates, params: &[(&str, &str)], act: impl AsyncFnOnce(Setting<'_>) -> T) -> T {
     let pairs = params.iter().map(|(name, value)| (Arc::from(*name), value.to_string()));
     let (params, route, metrics) = (Params(pairs.collect()), Arc::from("routes[0]"), Metrics::default());
-    let peer = Arc::new(Peer::new(
-        ([127, 0, 0, 1], 1).into(),
-        ([127, 0, 0, 1], 443).into(),
-        Facts::default(),
-        None,
-    ));
+    let peer = peer();
     act(Setting {
         host: "host.example",
         authority: "host.example",

@@ -166,9 +166,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// `local` is where we listen: every address, perhaps, and of another family.
+    /// `local` is our end of the connection, which is of another family where proxies say who the client is.
     pub fn new(source: SocketAddr, local: SocketAddr) -> Self {
-        let ip = match (source.ip(), local.ip().to_canonical()) {
+        let ip = match (source.ip(), local.ip()) {
             (IpAddr::V4(_), IpAddr::V6(_)) => Ipv4Addr::UNSPECIFIED.into(),
             (IpAddr::V6(_), IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED.into(),
             (_, ip) => ip,

@@ -78,7 +78,7 @@ pub fn request(call: &Call<'_>, one_connection: bool) -> HeaderMap {
             // RFC 9112 section 6.3: a coding overrides a length, and is not passed on.
             "content-length" if coded => {}
             // HTTP/2 and HTTP/3 may split it; nobody else knows how to put it together again (RFC 9113 section 8.2.3).
-            "cookie" => add(value.as_bytes(), b"; ", &mut cookies),
+            "cookie" => join_crumb(value.as_bytes(), &mut cookies),
             "x-forwarded-for" if trusted => say(value, &mut addresses),
             "forwarded" if trusted => say(value, &mut forwarded),
             "x-forwarded-for" | "forwarded" | "x-real-ip" => {}
@@ -146,12 +146,11 @@ fn introduce(call: &Call<'_>, mut addresses: String, mut forwarded: String, fiel
     set(fields, FORWARDED, forwarded.into());
 }
 
-/// One more part of a list.
-fn add(part: &[u8], separator: &[u8], list: &mut BytesMut) {
-    if !list.is_empty() {
-        list.extend_from_slice(separator);
+fn join_crumb(crumb: &[u8], cookies: &mut BytesMut) {
+    if !cookies.is_empty() {
+        cookies.extend_from_slice(b"; ");
     }
-    list.extend_from_slice(part);
+    cookies.extend_from_slice(crumb);
 }
 
 /// What somebody has written before us.

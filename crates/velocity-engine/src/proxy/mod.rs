@@ -380,9 +380,9 @@ impl Proxy {
         let mut request = Request::new(payload.take());
         *request.method_mut() = call.parts.method.clone();
         let invalid = |what: &str| Failure::new(Reached::Nobody, "protocol", format!("the {what} cannot be sent"));
-        let authority = match self.plan.preserve_host && !call.authority.is_empty() {
-            true => call.authority.parse::<Authority>().map_err(|_| invalid("host"))?,
-            false => upstream.address.authority.clone(),
+        let preserved = match self.plan.preserve_host && !call.authority.is_empty() {
+            true => Some(call.authority.parse::<Authority>().map_err(|_| invalid("host"))?),
+            false => None,
         };
         let path = self.path(call).ok_or_else(|| invalid("path"))?;
         let mut fields = fields::request(call, single);
@@ -392,9 +392,9 @@ impl Proxy {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if single {
-            let host = match authority == upstream.address.authority {
-                true => upstream.address.host.clone(),
-                false => HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("host"))?,
+            let host = match preserved {
+                Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("host"))?,
+                None => upstream.address.host.clone(),
             };
             fields.insert(HOST, host);
             if let Some(protocol) = upgrade {
@@ -410,7 +410,7 @@ impl Proxy {
                 Scheme::Http | Scheme::H2c => UriScheme::HTTP,
                 Scheme::Https | Scheme::H3 | Scheme::Velocity => UriScheme::HTTPS,
             });
-            parts.authority = Some(authority);
+            parts.authority = Some(preserved.unwrap_or_else(|| upstream.address.authority.clone()));
             *request.version_mut() = Version::HTTP_2;
         }
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| invalid("path"))?;

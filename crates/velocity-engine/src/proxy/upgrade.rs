@@ -23,6 +23,7 @@ use super::failure::{self, Failure, Reached};
 use super::upload::{Activity, Upload};
 use crate::call::Call;
 use crate::error::chain;
+use crate::http::h1::fields::any_has;
 use crate::http::h3::client as h3;
 use crate::http::websocket::{self, Bodies, ByConnect};
 use crate::http::{Body, Response};
@@ -46,11 +47,7 @@ impl Switched {
 /// What a request over HTTP/1.1 wants to switch to, if it says so as RFC 9110 section 7.8 has it.
 pub fn upgrade_of(call: &Call<'_>) -> Option<HeaderValue> {
     let fields = &call.parts.headers;
-    let nominated = fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let nominated = any_has(fields, &CONNECTION, b"upgrade");
     let asked = call.parts.version == Version::HTTP_11 && call.parts.method == Method::GET && nominated;
     if call.parts.extensions.get::<ByConnect>().is_some() {
         return Some(HeaderValue::from_static("websocket"));

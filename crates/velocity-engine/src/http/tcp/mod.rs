@@ -6,7 +6,7 @@ mod batch;
 mod h1;
 mod h2;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::io;
 use std::net::SocketAddr;

@@ -169,10 +169,7 @@ impl Head {
 
 /// RFC 9112 section 9.3.
 fn persists(version: Version, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        let mut values = headers.get_all(CONNECTION).iter();
-        values.any(|value| fields::has(value.as_bytes(), option))
-    };
+    let says = |option| fields::any_has(headers, &CONNECTION, option);
     match version {
         Version::HTTP_10 => says(b"keep-alive") && !says(b"close"),
         _ => !says(b"close"),
