@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from support import http3
 from support.application import PLACES, facts, serving, told
-from support.clients import PROTOCOLS, Protocol, ask
+from support.clients import PROTOCOLS, Protocol, ask, hinted
 from support.front import send
 from support.http1 import Http1
 from support.http2 import Http2
@@ -163,15 +163,13 @@ def test_trailers_over_http1(server: Server) -> None:
     assert got.endswith(b"0\r\nx-sum: 7\r\n\r\n")
 
 
-def test_early_hints(server: Server) -> None:
-    async def conversation() -> None:
-        async with http3.Http3.open(server.port) as client:
-            stream = client.send("/hint")
-            await client.finish(stream)
-            assert ("link", "</style.css>; rel=preload") in client.interim[stream]
-            assert bytes(client.answers[stream].body) == b"hinted"
+@pytest.mark.parametrize("protocol", ["h3", "h2"])
+def test_early_hints(server: Server, protocol: Literal["h3", "h2"]) -> None:
+    fields = [(":status", "103"), ("link", "</style.css>; rel=preload")]
+    assert hinted(protocol, server.port, "/hint") == (fields, b"hinted")
 
-    http3.run(conversation())
+
+def test_no_early_hints_over_http1(server: Server) -> None:
     assert bytes(ask("http/1.1", server.port, "/hint").body) == b"hinted"
 
 

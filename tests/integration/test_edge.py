@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import pytest
 
 from support import http3
-from support.clients import PROTOCOLS, Protocol, ask
+from support.clients import PROTOCOLS, Protocol, ask, hinted
 from support.engine import Engine, plan, route
 from support.http1 import Http1, exchange
 from velocity import _core
@@ -314,19 +314,14 @@ def test_large_requests_are_refused(engine: Engine) -> None:
         assert post(engine.port, "/size", "text/plain", b"x" * 1001, chunked=chunked) == 413
 
 
-def test_hints_come_before_the_answer(engine: Engine) -> None:
-    """Over HTTP/3 only: others take it for the answer, or hyper cannot send it."""
+@pytest.mark.parametrize("protocol", ["h3", "h2"])
+def test_hints_come_before_the_answer(engine: Engine, protocol: Literal["h3", "h2"]) -> None:
+    fields = [(":status", "103"), ("link", "</style.css>; rel=preload; as=style")]
+    assert hinted(protocol, engine.port, "/hints") == (fields, b"hinted")
 
-    async def conversation() -> tuple[list[tuple[str, str]], bytes]:
-        async with http3.Http3.open(engine.port) as connection:
-            stream = connection.send("/hints")
-            await connection.finish(stream)
-            return connection.interim[stream], bytes(connection.answers[stream].body)
 
-    fields, body = http3.run(conversation())
-    assert fields == [(":status", "103"), ("link", "</style.css>; rel=preload; as=style")]
-    assert body == b"hinted"
-    assert ask("h2", engine.port, "/hints").body == b"hinted"
+def test_hints_do_not_come_over_http1(engine: Engine) -> None:
+    """Clients as common as `http.client` take them for the answer."""
     assert b"hinted" in exchange(engine.port, b"GET /hints HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
 
 

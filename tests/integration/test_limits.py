@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import http3
+from support.backend import Backend, Exchange
 from support.clients import PROTOCOLS, Protocol, ask
+from support.front import proxy, serve
 from support.http1 import Http1, connect, exchange
 from support.http2 import Http2
 from support.server import Server
@@ -24,6 +26,8 @@ from support.site import INDEX, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.certificates import Pair
 
 PATIENCE = 45.0
 """Longest that any silence may be tolerated, in seconds: no timeout by default is beyond this."""
@@ -325,6 +329,27 @@ def test_silence_is_not_tolerated_for_ever(own_server: Server) -> None:
             del open_ones[name]
     assert not open_ones, f"still open after {PATIENCE:.0f} s: {', '.join(open_ones)}"
     assert ask("http/1.1", own_server.port, "/").body == INDEX
+
+
+async def much_later(exchange: Exchange) -> None:
+    await asyncio.sleep(2.5)
+    await exchange.answer(b"at last")
+
+
+def test_who_waits_over_http2_is_asked_whether_he_is_there(pair: Pair) -> None:
+    """RFC 9113 section 6.7. After two idle timeouts without a word the request is given up, at the upstream as well."""
+    with (
+        Backend({"/there": much_later, "/gone": much_later}) as backend,
+        serve(pair, {"/": proxy(backend.url)}, limits={"idle_timeout_ms": 500}) as engine,
+        Http2(engine.port) as there,
+        Http2(engine.port) as gone,
+    ):
+        gone.send("/gone")
+        assert there.ask("/there").body == b"at last", "whoever answers may wait for longer than he may idle"
+        deadline = time.monotonic() + 10
+        while gone.socket.recv(65_536):
+            assert time.monotonic() < deadline, "nobody has noticed"
+        assert ask("h2", engine.port, "/there").body == b"at last"
 
 
 def test_nothing_is_leaked_by_connections_that_fail(own_server: Server) -> None:

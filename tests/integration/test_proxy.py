@@ -7,13 +7,13 @@ import hashlib
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from support import http3, needs
 from support.backend import Backend, Exchange, Script
-from support.clients import PROTOCOLS, Protocol, ask
+from support.clients import PROTOCOLS, Protocol, ask, hinted
 from support.engine import Engine, plan, route
 from support.front import NEVER, http, proxy, quic, send, serve
 from support.http1 import Http1, connect, exchange
@@ -204,16 +204,9 @@ def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
     assert ask(protocol, engine.port, "/trailers").body == b"content"
 
 
-def test_early_hints_go_on(engine: Engine) -> None:
-    """Over HTTP/3 only: others take it for the answer, or hyper cannot send it."""
-
-    async def hints() -> tuple[list[tuple[str, str]], bytes]:
-        async with http3.Http3.open(engine.port) as connection:
-            stream = connection.send("/interim")
-            await connection.finish(stream)
-            return connection.interim[stream], bytes(connection.answers[stream].body)
-
-    fields, body = http3.run(hints())
+@pytest.mark.parametrize("protocol", ["h3", "h2"])
+def test_early_hints_go_on(engine: Engine, protocol: Literal["h3", "h2"]) -> None:
+    fields, body = hinted(protocol, engine.port, "/interim")
     assert (":status", "103") in fields
     assert ("link", "</a.css>; rel=preload") in fields
     assert body == b"at last"

@@ -36,6 +36,23 @@ def ask(
             return _ask_velocity(port, path, method, fields)
 
 
+def hinted(protocol: Literal["h3", "h2"], port: int, path: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The fields of what comes before an answer, status included, and the content of the answer."""
+    if protocol == "h2":
+        with Http2(port) as client:
+            stream = client.send(path)
+            client.finish([stream])
+            return client.interim[stream], bytes(client.answers[stream].body)
+
+    async def conversation() -> tuple[list[tuple[str, str]], bytes]:
+        async with http3.Http3.open(port) as client:
+            stream = client.send(path)
+            await client.finish(stream)
+            return client.interim[stream], bytes(client.answers[stream].body)
+
+    return http3.run(conversation())
+
+
 def _ask_velocity(port: int, path: str, method: str, fields: Iterable[tuple[str, str]]) -> Answer:
     connection = _core.Connection("localhost", port, protocols=["velocity/1"], insecure=True)
     try:

@@ -36,6 +36,8 @@ class Http2:
         )
         self.h2 = h2.connection.H2Connection(config)
         self.answers: dict[int, Answer] = {}
+        self.interim: dict[int, list[tuple[str, str]]] = {}
+        """Fields of what came before an answer (RFC 9113 section 8.1), status included."""
         self.ended: set[int] = set()
         self.reset: set[int] = set()
         self.goaway = False
@@ -143,6 +145,9 @@ class Http2:
                 answer = self.answers[event.stream_id]
                 answer.fields = [(_text(name), _text(value)) for name, value in event.headers]
                 answer.status = int(answer[":status"])
+            case h2.events.InformationalResponseReceived():
+                fields = [(_text(name), _text(value)) for name, value in event.headers]
+                self.interim.setdefault(event.stream_id, []).extend(fields)
             case h2.events.DataReceived():
                 self.answers[event.stream_id].body += event.data
                 owed = self._owed.get(event.stream_id, 0)

@@ -48,8 +48,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answer a request without body at once, if that takes no waiting. For protocols that can write a
-    /// [`Prepared`](crate::http::Prepared) answer; to that they add [`common_lines`] and the fields of the response.
+    /// Answer a request without body at once, if that takes no waiting. Over QUIC the answer may be
+    /// [`Prepared`](crate::http::Prepared): then the transport adds [`common_lines`] and the fields of the response.
     pub fn ready(&self, peer: &Arc<Peer>, parts: &Parts) -> Option<(Response, Access)> {
         let snapshot = self.snapshot.load();
         let host = host(parts);
@@ -62,9 +62,11 @@ impl Service {
         let pages = &found.site.error_pages;
         let mut response = found.route.at_once(&setting.call(parts), pages)?;
         let mut access = self.begin(peer, parts, host, &snapshot, Some(found.route));
-        if parts.method == Method::HEAD {
+        if parts.method == Method::HEAD || !peer.is_quic() {
             response = unpack(response);
-            *response.body_mut() = Body::Empty;
+        }
+        if parts.method == Method::HEAD {
+            *response.body_mut() = Body::Empty; // RFC 9110 section 9.3.2; the fields stay
         }
         if !matches!(response.body(), Body::Prepared(_)) {
             self.finish(peer, &mut response, found.route.own());

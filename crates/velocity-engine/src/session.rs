@@ -113,12 +113,17 @@ impl Peer {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether there are requests under way.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
     /// Wait until nothing was in flight or waiting to be read, and no byte has moved, for `limit`.
     pub async fn idle(&self, limit: Duration, progress: &Progress) {
         loop {
             let answered = self.opened + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
             let last = answered.max(progress.last());
-            let busy = self.in_flight.load(Ordering::Relaxed) > 0 || progress.is_blocked();
+            let busy = self.is_busy() || progress.is_blocked();
             let until = if busy { Instant::now() + limit } else { last + limit };
             if until <= Instant::now() {
                 return;

@@ -116,6 +116,8 @@ pub fn open(
     if call.parts.extensions.get::<ByConnect>().is_some() {
         *response.status_mut() = StatusCode::OK;
         response.extensions_mut().insert(ByConnect);
+        // A stream for a WebSocket alone is the two bodies.
+        *response.body_mut() = websocket::join(spoken, Box::new(theirs), Bytes::new());
     } else {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -125,15 +127,8 @@ pub fn open(
         if let Some(Ok(accept)) = accept.map(HeaderValue::try_from) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-    }
-    match call.parts.version {
-        // There it is the two bodies.
-        Version::HTTP_3 => *response.body_mut() = websocket::join(spoken, Box::new(theirs), Bytes::new()),
-        _ => drop(
-            response
-                .extensions_mut()
-                .insert(Switched::new(Box::new(theirs), Bytes::new())),
-        ),
+        let switched = Switched::new(Box::new(theirs), Bytes::new());
+        response.extensions_mut().insert(switched);
     }
     response
 }

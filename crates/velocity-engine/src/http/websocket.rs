@@ -28,8 +28,8 @@ pub struct ByConnect;
 pub fn recognise(parts: &mut Parts) {
     let over_h2 = parts
         .extensions
-        .get::<hyper::ext::Protocol>()
-        .map(hyper::ext::Protocol::as_str);
+        .get::<h2::ext::Protocol>()
+        .map(h2::ext::Protocol::as_str);
     let over_h3 = parts
         .extensions
         .get::<velocity_h3::Protocol>()

@@ -20,13 +20,16 @@ pub struct Progress {
     opened: Instant,
     /// Milliseconds after `opened`.
     last: AtomicU64,
+    /// When something came, in the same way.
+    heard: AtomicU64,
     blocked: AtomicBool,
 }
 
 impl Progress {
-    fn moved(&self) {
-        self.last
-            .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    fn moved(&self) -> u64 {
+        let now = self.opened.elapsed().as_millis() as u64;
+        self.last.store(now, Ordering::Relaxed);
+        now
     }
 
     /// Whether bytes wait for the peer to read.
@@ -36,6 +39,11 @@ impl Progress {
 
     pub fn last(&self) -> Instant {
         self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    /// When bytes last came.
+    pub fn heard(&self) -> Instant {
+        self.opened + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 }
 
@@ -51,6 +59,7 @@ impl<T> Stall<T> {
         let progress = Progress {
             opened: Instant::now(),
             last: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
         };
         Self {
@@ -86,7 +95,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if read.is_ready() {
-            self.progress.moved();
+            let now = self.progress.moved();
+            self.progress.heard.store(now, Ordering::Relaxed);
         }
         read
     }

@@ -116,7 +116,7 @@ impl Failure {
 
     /// What hyper says of an exchange that broke.
     pub fn exchange(reached: Reached, error: &hyper::Error) -> Self {
-        let kind = match error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        let kind = match error.is_parse() || error.is_parse_status() {
             true => "protocol",
             false => "reset",
         };

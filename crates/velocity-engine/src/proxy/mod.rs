@@ -186,7 +186,7 @@ impl Proxy {
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS
                         && let Some(spoken) = spoken.take()
                     {
-                        return opened(call, response, spoken);
+                        return opened(response, spoken);
                     }
                     let failed = self.plan.retries.statuses.contains(&response.status().as_u16());
                     if failed {

@@ -29,7 +29,7 @@ use crate::http::websocket::{self, Bodies, ByConnect};
 use crate::http::{Body, Response};
 use crate::net::duplex::BoxDuplex;
 
-/// An answer has switched protocols (RFC 9110 section 7.8): the stream to the upstream, and what was read of it.
+/// An answer over HTTP/1.1 has switched protocols (RFC 9110 section 7.8): the stream to the upstream, and what was read of it.
 #[derive(Clone)]
 pub struct Switched(Arc<Mutex<Option<(BoxDuplex, Bytes)>>>);
 
@@ -174,15 +174,14 @@ pub fn nonce() -> HeaderValue {
 }
 
 /// The answer to an extended CONNECT when the upstream has switched (RFC 8441 section 5): 200, and then the WebSocket.
-pub fn opened(call: &Call<'_>, mut response: Response, spoken: Body) -> Response {
+pub fn opened(mut response: Response, spoken: Body) -> Response {
     *response.status_mut() = StatusCode::OK;
     for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT] {
         response.headers_mut().remove(name);
     }
     response.extensions_mut().insert(ByConnect);
-    // hyper has a stream to join with; with HTTP/3 it is the two bodies.
-    if call.parts.version == Version::HTTP_3
-        && let Some(switched) = response.extensions_mut().remove::<Switched>()
+    // Over HTTP/1.1 the transport gives up its stream; here it is the two bodies.
+    if let Some(switched) = response.extensions_mut().remove::<Switched>()
         && let Some((stream, received)) = switched.take()
     {
         *response.body_mut() = websocket::join(spoken, stream, received);

@@ -94,7 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
     }
 }
 
-/// A [`Batch`] as hyper sees it.
+/// A [`Batch`] as h2 sees it.
 pub struct Handle<'a, T>(pub &'a Mutex<Batch<T>>);
 
 impl<T> Handle<'_, T> {

@@ -1,6 +1,6 @@
-//! HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) over TLS over TCP, by hyper.
+//! HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) over TLS over TCP.
 //!
-//! accept → PROXY header → hello stage → TLS → [`h1`] or [`h2`], which are hyper → [`Service`]
+//! accept → PROXY header → hello stage → TLS → [`h1`] or [`h2`] → [`Service`]
 
 mod batch;
 mod h1;
@@ -10,14 +10,9 @@ pub(crate) mod testing;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -25,8 +20,6 @@ use velocity_tls::fallback::Reason;
 use velocity_tls::record::{self, Inspection};
 use velocity_tls::{Facts, Hello, ServerTls};
 
-use crate::access::Access;
-use crate::http::{Body, Response};
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
 use crate::net::proxy_protocol::{self, Beginning};
@@ -36,10 +29,6 @@ use crate::plan::Limits;
 use crate::service::Service;
 use crate::session::Peer;
 use crate::shutdown::Shutdown;
-
-/// What HTTP/2 may hold of a response before it is written: several records at once, and still within a core's
-/// second-level cache.
-const WRITE_BUFFER: usize = 256 * 1024;
 
 /// What rustls may hold for a client that does not read, in bytes.
 const TLS_BUFFER: usize = 32 * 1024;
@@ -145,79 +134,6 @@ async fn handshake(
         .await?;
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     Ok((Box::new(stream), choice.downgrade))
-}
-
-async fn answer(service: &Service, peer: &Arc<Peer>, request: http::Request<Incoming>) -> http::Response<Tracked> {
-    let request = request.map(|body| {
-        if body.is_end_stream() {
-            Body::Empty
-        } else {
-            Body::stream(Received(body))
-        }
-    });
-    let (response, access): (Response, Access) = service.answer(peer, request).await;
-    response.map(|body| Tracked { body, access })
-}
-
-/// A request body from hyper as one of ours.
-struct Received(Incoming);
-
-impl http_body::Body for Received {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(io::Error::other)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-/// A response body that tells the access log how far it got.
-struct Tracked {
-    body: Body,
-    access: Access,
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => self.access.sent(frame.data_ref().map_or(0, Bytes::len)),
-            None => self.access.complete(),
-            Some(Err(_)) => {}
-        }
-        if self.body.is_end_stream() {
-            self.access.complete();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        // HEAD and 304 have nothing to poll.
-        if self.body.is_end_stream() {
-            self.access.complete();
-        }
-    }
 }
 
 /// Count a finished handshake, over any transport, and say at debug level what came of it.

@@ -1,0 +1,75 @@
+//! A request body as it comes over HTTP/2 (RFC 9113 section 8.1).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http_body::{Frame, SizeHint};
+
+pub struct Received {
+    stream: RecvStream,
+    /// Bytes that are still to come, if the request says how many. h2 sees to it that it says the truth.
+    left: Option<u64>,
+    /// All the data has come, and trailers may.
+    data_ended: bool,
+}
+
+impl Received {
+    pub fn new(parts: &Parts, stream: RecvStream) -> Self {
+        let declared = parts.headers.get(CONTENT_LENGTH);
+        Self {
+            stream,
+            left: declared.and_then(|length| length.to_str().ok()?.parse().ok()),
+            data_ended: false,
+        }
+    }
+
+    /// Whether a request with a length of 0 has no body. Until its stream ends there may be one (RFC 9113 section 8.1.1),
+    /// and by then somebody would have passed the request on.
+    pub fn poll_ends_as_declared(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.left != Some(0) {
+            return Poll::Ready(true);
+        }
+        while !self.stream.is_end_stream() {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(_) => return Poll::Ready(false),
+                None => return self.stream.poll_trailers(cx).map(|trailers| trailers.is_ok()),
+            }
+        }
+        Poll::Ready(true)
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.data_ended {
+            match ready!(self.stream.poll_data(cx)).transpose().map_err(io::Error::other)? {
+                Some(data) => {
+                    // The client may send as much again. This fails only where the stream is gone, which the next read tells.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                None => self.data_ended = true,
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx)).map_err(io::Error::other)?;
+        Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,219 @@
+//! One request and its answer, on one stream (RFC 9113 section 8.1).
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::Body as _;
+
+use super::body::Received;
+use crate::access::Access;
+use crate::filter::Interim;
+use crate::http::{Body, Request, Response};
+use crate::service::Service;
+use crate::session::Peer;
+
+/// An answer as large as this, or smaller, is handed over at once if it is in memory, in bytes: h2 sends it when the client
+/// lets it.
+const SMALL: usize = 16 * 1024;
+
+/// What every exchange of a connection needs.
+pub struct Terms<'a> {
+    pub peer: &'a Arc<Peer>,
+    pub service: &'a Service,
+    /// How long a body that is said to be empty may take to end.
+    pub head_timeout: Duration,
+}
+
+/// What there is to do for a request.
+pub enum Task {
+    Answer(Parts, RecvStream),
+    Send(Response, Access),
+}
+
+impl Terms<'_> {
+    /// A request has come: what there is still to do, after whatever can be done at once.
+    pub fn begin(&self, request: http::Request<RecvStream>, stream: &mut SendResponse<Bytes>) -> Option<Task> {
+        let (parts, body) = request.into_parts();
+        if !body.is_end_stream() {
+            return Some(Task::Answer(parts, body));
+        }
+        let Some((response, mut access)) = self.service.ready(self.peer, &parts) else {
+            return Some(Task::Answer(parts, body));
+        };
+        match response.body() {
+            Body::Empty => {}
+            Body::Memory(content) if content.len() <= SMALL => {}
+            _ => return Some(Task::Send(response, access)),
+        }
+        let (head, body) = response.into_parts();
+        if let Some(mut sending) = respond(head, &body, stream)
+            && let Body::Memory(content) = body
+        {
+            let length = content.len();
+            sending.send_data(content, true).ok()?;
+            access.sent(length);
+        }
+        access.complete();
+        None
+    }
+
+    /// See one request to its end. If this is dropped, so is the handler, and the client is told.
+    pub async fn run(&self, task: Task, mut stream: SendResponse<Bytes>) {
+        let (response, mut access) = match task {
+            Task::Send(response, access) => (response, access),
+            Task::Answer(parts, body) => match self.answer(parts, body, &mut stream).await {
+                Some(answer) => answer,
+                None => return,
+            },
+        };
+        let (head, body) = response.into_parts();
+        match respond(head, &body, &mut stream) {
+            Some(sending) if !body.is_end_stream() => pour(body, sending, access).await,
+            Some(_) => access.complete(),
+            None => {}
+        }
+    }
+
+    /// The answer to a request; `None` if nobody wants it any more.
+    async fn answer(
+        &self,
+        mut parts: Parts,
+        body: RecvStream,
+        stream: &mut SendResponse<Bytes>,
+    ) -> Option<(Response, Access)> {
+        let mut body = Received::new(&parts, body);
+        let ended = tokio::time::timeout(self.head_timeout, poll_fn(|cx| body.poll_ends_as_declared(cx)));
+        if !ended.await.unwrap_or(false) {
+            stream.send_reset(Reason::PROTOCOL_ERROR);
+            return None;
+        }
+        let interim = self.service.has_early_hints().then(Interim::default);
+        if let Some(interim) = &interim {
+            parts.extensions.insert(interim.clone());
+        }
+        let body = match body.is_end_stream() {
+            true => Body::Empty,
+            false => Body::stream(body),
+        };
+        let mut answering = pin!(self.service.answer(self.peer, Request::from_parts(parts, body)));
+        poll_fn(|cx| {
+            let polled = answering.as_mut().poll(cx);
+            if let Some(fields) = interim.as_ref().and_then(Interim::take) {
+                inform(fields, stream);
+            }
+            match polled {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => stream.poll_reset(cx).map(|_| None),
+            }
+        })
+        .await
+    }
+}
+
+/// Send 103 (RFC 8297).
+fn inform(mut fields: HeaderMap, stream: &mut SendResponse<Bytes>) {
+    remove_fields_of_connections(&mut fields);
+    let mut response = http::Response::new(());
+    *response.status_mut() = StatusCode::EARLY_HINTS;
+    *response.headers_mut() = fields;
+    // If it fails, so does the answer.
+    let _ = stream.send_informational(response);
+}
+
+/// Send the head of an answer, and the end of its stream if it has no body. `None` if the stream is gone.
+fn respond(
+    mut head: http::response::Parts,
+    body: &Body,
+    stream: &mut SendResponse<Bytes>,
+) -> Option<SendStream<Bytes>> {
+    if head.status.is_informational() {
+        // An answer that is none.
+        stream.send_reset(Reason::INTERNAL_ERROR);
+        return None;
+    }
+    remove_fields_of_connections(&mut head.headers);
+    let ends = body.is_end_stream();
+    if !ends
+        && let Some(length) = body.len()
+        && !head.headers.contains_key(CONTENT_LENGTH)
+    {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let sent = stream.send_response(http::Response::from_parts(head, ()), ends);
+    if sent.is_err() {
+        stream.send_reset(Reason::INTERNAL_ERROR);
+    }
+    sent.ok()
+}
+
+/// RFC 9113 section 8.2.2.
+fn remove_fields_of_connections(fields: &mut HeaderMap) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    const OF_CONNECTIONS: [HeaderName; 6] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
+    if fields.keys().any(|name| OF_CONNECTIONS.contains(name)) {
+        for name in OF_CONNECTIONS {
+            fields.remove(name);
+        }
+    }
+}
+
+/// Send a body. A part is taken from it when the client, and what h2 holds already, leave room for one.
+async fn pour(mut body: Body, mut stream: SendStream<Bytes>, mut access: Access) {
+    loop {
+        stream.reserve_capacity(1);
+        let has_room = poll_fn(|cx| {
+            while stream.capacity() == 0 {
+                match std::task::ready!(stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(false),
+                }
+            }
+            Poll::Ready(true)
+        });
+        if !has_room.await {
+            return;
+        }
+        let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => stream.poll_reset(cx).map(|_| None),
+        });
+        // The client does not want the rest.
+        let Some(frame) = frame.await else { return };
+        let sent = match frame.transpose() {
+            // The client must not take what it has for the whole.
+            Err(_) => return stream.send_reset(Reason::INTERNAL_ERROR),
+            Ok(None) => stream.send_data(Bytes::new(), true).map(|()| true),
+            Ok(Some(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    access.sent(data.len());
+                    let ends = body.is_end_stream();
+                    match data.is_empty() && !ends {
+                        true => Ok(false),
+                        false => stream.send_data(data, ends).map(|()| ends),
+                    }
+                }
+                Err(frame) => {
+                    stream.reserve_capacity(0);
+                    let mut fields = frame.into_trailers().unwrap_or_default();
+                    remove_fields_of_connections(&mut fields);
+                    stream.send_trailers(fields).map(|()| true)
+                }
+            },
+        };
+        match sent {
+            Ok(false) => {}
+            Ok(true) => return access.complete(),
+            Err(_) => return stream.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
