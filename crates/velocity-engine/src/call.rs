@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::request::Parts;
 
+use crate::filter::Interim;
 use crate::handler::Templates;
 use crate::metrics::Metrics;
 use crate::router::Params;
@@ -31,6 +32,8 @@ pub struct Call<'a> {
     pub route: &'a Arc<str>,
     pub templates: &'a Templates,
     pub metrics: &'a Metrics,
+    /// Where something can be said before the answer.
+    pub interim: Option<&'a Interim>,
     pub now: Instant,
 }
 
@@ -48,6 +51,8 @@ pub struct Setting<'a> {
     pub route: &'a Arc<str>,
     pub templates: &'a Templates,
     pub metrics: &'a Metrics,
+    /// Where something can be said before the answer.
+    pub interim: Option<&'a Interim>,
     pub now: Instant,
 }
 
@@ -65,6 +70,7 @@ impl Setting<'_> {
             route: self.route,
             templates: self.templates,
             metrics: self.metrics,
+            interim: self.interim,
             now: self.now,
         }
     }

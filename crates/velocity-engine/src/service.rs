@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::app::webtransport::Session;
 use crate::call::Setting;
-use crate::filter::asked_by_preflight;
+use crate::filter::{Interim, asked_by_preflight};
 use crate::http::websocket::{self, ByConnect};
 use crate::http::{Body, Request, Response, prepared, well_known};
 use crate::metrics::Metrics;
@@ -58,7 +58,7 @@ impl Service {
             return None;
         }
         let found = find(&snapshot, without_port(host), parts).ok()?;
-        let setting = self.setting(&snapshot, &found, peer, parts, host);
+        let setting = self.setting(&snapshot, &found, peer, parts, host, None);
         let pages = &found.site.error_pages;
         let mut response = found.route.at_once(&setting.call(parts), pages)?;
         let mut access = self.begin(peer, parts, host, &snapshot, Some(found.route));
@@ -75,8 +75,9 @@ impl Service {
         Some((response, access))
     }
 
-    /// Answer one request. The [`Access`] must live until the body is sent.
-    pub async fn answer(&self, peer: &Arc<Peer>, request: Request) -> (Response, Access) {
+    /// Answer one request. The [`Access`] must live until the body is sent. What is to be said before the answer is put
+    /// into `interim`, by transports that can send it.
+    pub async fn answer(&self, peer: &Arc<Peer>, request: Request, interim: Option<&Interim>) -> (Response, Access) {
         let snapshot = self.snapshot.load_full();
         let (mut parts, body) = request.into_parts();
         websocket::recognise(&mut parts);
@@ -126,7 +127,7 @@ impl Service {
             Err(refusal) => (*refusal, Own::default()),
             Ok(found) => {
                 let pages = &found.site.error_pages;
-                let setting = self.setting(&snapshot, &found, peer, &parts, &host);
+                let setting = self.setting(&snapshot, &found, peer, &parts, &host, interim);
                 let at_once = match body.is_empty() {
                     true => found.route.at_once(&setting.call(&parts), pages),
                     false => None,
@@ -186,6 +187,7 @@ impl Service {
         peer: &'a Arc<Peer>,
         parts: &Parts,
         authority: &'a str,
+        interim: Option<&'a Interim>,
     ) -> Setting<'a> {
         Setting {
             host: without_port(authority),
@@ -198,6 +200,7 @@ impl Service {
             route: &found.route.name,
             templates: &snapshot.templates,
             metrics: &self.metrics,
+            interim,
             now: Instant::now(),
         }
     }

@@ -33,7 +33,6 @@ use self::webtransport::Session;
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::filter::Interim;
 use crate::http::{Body, Response};
 use crate::plan;
 use crate::service::plain;
@@ -197,8 +196,7 @@ impl App {
             true => (body, Body::Empty),
             false => (Body::Empty, body),
         };
-        let interim = call.parts.extensions.get::<Interim>();
-        let head = self.head(call, fields, !body.is_empty(), interim.is_some());
+        let head = self.head(call, fields, !body.is_empty());
         let exchange = Arc::new(Exchange::new(head, websocket).with_session(session.cloned()));
         let mut request = Request::new(exchange.clone(), body, self.in_flight.clone());
         if !self.application.begin(exchange) {
@@ -207,7 +205,7 @@ impl App {
         let start = std::future::poll_fn(|cx| {
             request.pump(cx);
             request.exchange.poll_start(cx, |fields| {
-                if let Some(interim) = interim {
+                if let Some(interim) = call.interim {
                     interim.put(fields);
                 }
             })
@@ -237,7 +235,7 @@ impl App {
         response
     }
 
-    fn head(&self, call: &Call<'_>, headers: HeaderMap, has_body: bool, hints: bool) -> Head {
+    fn head(&self, call: &Call<'_>, headers: HeaderMap, has_body: bool) -> Head {
         let peer = call.peer.clone();
         let version = call.parts.version;
         let mut expected = headers.get_all(TE).iter();
@@ -254,7 +252,7 @@ impl App {
             peer,
             root_path: self.root_path.clone(),
             has_body,
-            hints,
+            hints: call.interim.is_some(),
             trailers: trailers || version >= Version::HTTP_2,
             expires: self.timeout.is_some(),
         }

@@ -1,19 +1,19 @@
 //! 103 before the answer (RFC 8297): a browser fetches what a page will need while the page is made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use http::header::LINK;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
+use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::plan;
 
 pub struct EarlyHints(HeaderMap);
 
-/// Where a transport that can send 103 finds its fields; it puts this into the extensions of a request.
-#[derive(Clone, Default)]
-pub struct Interim(Arc<Mutex<Option<HeaderMap>>>);
+/// Where a transport that can send 103 finds its fields.
+#[derive(Default)]
+pub struct Interim(Mutex<Option<HeaderMap>>);
 
 impl Interim {
     pub fn put(&self, fields: HeaderMap) {
@@ -40,8 +40,8 @@ impl EarlyHints {
     }
 
     /// Nothing happens over a transport that cannot send it.
-    pub fn request(&self, parts: &Parts) {
-        if let Some(interim) = parts.extensions.get::<Interim>() {
+    pub fn request(&self, call: &Call<'_>) {
+        if let Some(interim) = call.interim {
             interim.put(self.0.clone());
         }
     }

@@ -120,7 +120,7 @@ impl Filter {
             Filter::IpAccess(access) => access.request(call),
             Filter::RequestSize(size) => size.request(call.parts),
             Filter::EarlyHints(hints) => {
-                hints.request(call.parts);
+                hints.request(call);
                 None
             }
             Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Compress(_) | Filter::Oidc(_) => None,

@@ -47,6 +47,7 @@ async fn setting<T>(templates: &Templates, params: &[(&str, &str)], act: impl As
         route: &route,
         templates,
         metrics: &metrics,
+        interim: None,
         now: Instant::now(),
     })
     .await

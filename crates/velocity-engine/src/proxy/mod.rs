@@ -54,7 +54,6 @@ use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
 use crate::error::{Error, Result, chain};
-use crate::filter::Interim;
 use crate::http::h3::client as h3;
 use crate::http::websocket::ByConnect;
 use crate::http::{Body, Response, replay};
@@ -564,7 +563,7 @@ fn held(key: &Key) -> Option<(Connection, Arc<()>)> {
 /// An interim answer goes on where the transport to the client can send one (RFC 9110 section 15.2).
 fn inform(call: &Call<'_>, mut head: http::response::Parts) {
     if head.status == StatusCode::EARLY_HINTS
-        && let Some(interim) = call.parts.extensions.get::<Interim>()
+        && let Some(interim) = call.interim
     {
         fields::response(&mut head.headers);
         interim.put(head.headers);

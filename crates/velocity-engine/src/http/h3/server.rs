@@ -215,7 +215,7 @@ struct Exchange {
     received: bool,
     state: State,
     /// Where filters leave what is to be sent before the answer.
-    interim: Option<Interim>,
+    interim: Option<Arc<Interim>>,
     /// What of that QUIC has not taken yet.
     lead: Bytes,
     priority: Priority,
@@ -478,12 +478,10 @@ impl Open {
             head = http::Request::from_parts(parts, ());
         }
         let (service, peer) = (self.service.clone(), self.peer.clone());
-        let interim = self.service.has_early_hints().then(Interim::default);
-        if let Some(interim) = &interim {
-            head.extensions_mut().insert(interim.clone());
-        }
+        let interim = self.service.has_early_hints().then(Arc::<Interim>::default);
         let request: Request = head.map(|()| body);
-        let answer: Answer = Box::pin(async move { service.answer(&peer, request).await });
+        let before = interim.clone();
+        let answer: Answer = Box::pin(async move { service.answer(&peer, request, before.as_deref()).await });
         let slot = self.insert(
             id,
             Exchange {
@@ -565,7 +563,7 @@ impl Open {
         if !exchange.lead.is_empty() {
             return;
         }
-        let Some(fields) = exchange.interim.as_ref().and_then(Interim::take) else {
+        let Some(fields) = exchange.interim.as_ref().and_then(|interim| interim.take()) else {
             return;
         };
         let (mut head, ()) = http::Response::new(()).into_parts();

@@ -226,6 +226,7 @@ impl Cached {
                 route: &route,
                 templates: &own.cache.templates,
                 metrics: &own.cache.metrics,
+                interim: None,
                 now,
             };
             let ask = Ask {

@@ -94,7 +94,9 @@ impl Connection<'_> {
                 false => Body::stream(wire.receive(head.framing, head.waits)),
             };
             // Boxed, so that a connection that waits has no room for it.
-            let mut answering = Box::pin(self.service.answer(self.peer, Request::from_parts(head.parts, body)));
+            let request = Request::from_parts(head.parts, body);
+            // Common clients take 103 for the answer (RFC 8297 section 3).
+            let mut answering = Box::pin(self.service.answer(self.peer, request, None));
             let (mut response, mut access) = poll_fn(|cx| match answering.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Ok(answer)),
                 // Nobody is left to hear it.

@@ -28,12 +28,13 @@ impl Received {
         }
     }
 
-    /// Whether a request with a length of 0 has no body. Until its stream ends there may be one (RFC 9113 section 8.1.1),
-    /// and by then somebody would have passed the request on.
+    /// Whether a request with a length of 0 may have a body: until its stream ends (RFC 9113 section 8.1.1).
+    pub fn is_in_doubt(&self) -> bool {
+        self.left == Some(0) && !self.stream.is_end_stream()
+    }
+
+    /// Whether such a request ends without one.
     pub fn poll_ends_as_declared(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.left != Some(0) {
-            return Poll::Ready(true);
-        }
         while !self.stream.is_end_stream() {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) if data.is_empty() => {}
@@ -51,7 +52,10 @@ impl http_body::Body for Received {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if !self.data_ended {
-            match ready!(self.stream.poll_data(cx)).transpose().map_err(io::Error::other)? {
+            match ready!(self.stream.poll_data(cx))
+                .transpose()
+                .map_err(io::Error::other)?
+            {
                 Some(data) => {
                     // The client may send as much again. This fails only where the stream is gone, which the next read tells.
                     let _ = self.stream.flow_control().release_capacity(data.len());

@@ -86,28 +86,29 @@ impl Terms<'_> {
     /// The answer to a request; `None` if nobody wants it any more.
     async fn answer(
         &self,
-        mut parts: Parts,
+        parts: Parts,
         body: RecvStream,
         stream: &mut SendResponse<Bytes>,
     ) -> Option<(Response, Access)> {
         let mut body = Received::new(&parts, body);
-        let ended = tokio::time::timeout(self.head_timeout, poll_fn(|cx| body.poll_ends_as_declared(cx)));
-        if !ended.await.unwrap_or(false) {
-            stream.send_reset(Reason::PROTOCOL_ERROR);
-            return None;
-        }
-        let interim = self.service.has_early_hints().then(Interim::default);
-        if let Some(interim) = &interim {
-            parts.extensions.insert(interim.clone());
+        if body.is_in_doubt() {
+            // When it turns out that there is one, somebody would have passed the request on.
+            let end = poll_fn(|cx| body.poll_ends_as_declared(cx));
+            if !tokio::time::timeout(self.head_timeout, end).await.unwrap_or(false) {
+                stream.send_reset(Reason::PROTOCOL_ERROR);
+                return None;
+            }
         }
         let body = match body.is_end_stream() {
             true => Body::Empty,
             false => Body::stream(body),
         };
-        let mut answering = pin!(self.service.answer(self.peer, Request::from_parts(parts, body)));
+        let interim = Interim::default();
+        let request = Request::from_parts(parts, body);
+        let mut answering = pin!(self.service.answer(self.peer, request, Some(&interim)));
         poll_fn(|cx| {
             let polled = answering.as_mut().poll(cx);
-            if let Some(fields) = interim.as_ref().and_then(Interim::take) {
+            if let Some(fields) = interim.take() {
                 inform(fields, stream);
             }
             match polled {
