@@ -17,7 +17,7 @@ from support import backend as backends
 from support import certificates, http3
 from support.authority import Authority
 from support.backend import Backend, Exchange, named
-from support.clients import PROTOCOLS, Protocol, ask
+from support.clients import PROTOCOLS, Protocol, ask, hinted
 from support.engine import Engine, plan, route
 from support.front import NEVER, closed_port, proxy, send, serve
 from support.h2c import H2c
@@ -300,6 +300,31 @@ def test_h2c_that_fails(front: Engine, h2c: H2c) -> None:
         assert send("h2", front.port, "/echo", b"abc").body == b"abc"
 
 
+@pytest.mark.parametrize("protocol", ["velocity/1", "h3", "http/1.1"])
+def test_h2c_that_has_heard_enough(front: Engine, protocol: Protocol) -> None:
+    assert send(protocol, front.port, "/enough", noise(3_000_000)).body == b"hello"
+
+
+def test_h2c_that_has_heard_enough_of_http2(front: Engine) -> None:
+    """The client is told so (RFC 9113 section 8.1)."""
+    with Http2(front.port) as client:
+        stream = client.begin("/enough", "POST")
+        client.data(stream, noise(60_000), end=False)
+        while stream not in client.reset:
+            assert client.pump()
+        assert stream in client.ended
+        assert client.answers[stream].body == b"hello"
+
+
+def test_early_hints_of_h2c(front: Engine) -> None:
+    assert ask("http/1.1", front.port, "/hinted").body == b"hinted"
+    for protocol in ("h3", "h2"):
+        fields, body = hinted(protocol, front.port, "/hinted")
+        assert (":status", "103") in fields
+        assert ("link", "</b.css>; rel=preload") in fields
+        assert body == b"hinted"
+
+
 def test_https_with_an_authority_of_its_own(pair: Pair, tmp_path: Path) -> None:
     own = certificates.make(tmp_path, "app.example")
     with Backend(tls=own.server_context("http/1.1")) as backend:
@@ -331,7 +356,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def test_velocity_behind_velocity(pair: Pair, authority: Authority, scheme: str) -> None:
     issued = authority.issue("localhost")
     said = {"kind": "json", "body": {"for": "{{ request.headers.x_forwarded_for }}", "method": "{{ request.method }}"}}
-    with Engine(plan(certificates.Pair(issued.cert, issued.key), [route(said)])) as behind:
+    own = certificates.Pair(issued.cert, issued.key)
+    hints = {"kind": "early_hints", "links": ["</style.css>; rel=preload"]}
+    with Engine(plan(own, [route(said, "/hinted", filters=[0]), route(said)], filters=[hints])) as behind:
         url = f"{scheme}://localhost:{behind.port}"
         handlers = {
             "/": proxy(url, tls={"ca_file": str(authority.root)}, ejection=NEVER),
@@ -345,6 +372,10 @@ def test_velocity_behind_velocity(pair: Pair, authority: Authority, scheme: str)
             with Http2(engine.port) as two:
                 streams = [two.send("/") for _ in range(50)]
                 two.finish(streams)
+            for via in ("h3", "h2"):
+                told, body = hinted(via, engine.port, "/hinted")
+                assert told == [(":status", "103"), ("link", "</style.css>; rel=preload")]
+                assert body == b'{"for":"127.0.0.1","method":"GET"}\n'
             assert engine.counters()[f"upstream_connections:{url}"] <= 2
             assert ask("h2", engine.port, "/system").status == 502
             assert "kind=tls" in engine.line_with("upstream_failed", "routes[/system]")

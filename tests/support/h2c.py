@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class H2c:
     """A thread for each connection. What it does goes by the path.
 
-    `/echo` gives the body back and its length in a trailer, `/half` resets a stream after half a body, `/refused`
+    `/echo` gives the body back and its length in a trailer, `/hinted` has something to say before the answer, `/enough` is answered
+    without its body, which nobody wants (RFC 9113 section 8.1), `/half` resets a stream after half a body, `/refused`
     does so before anything and says that nothing was done, `/cancelled` does not say so, `/goaway` ends the connection
     and answers, `/silent` says nothing; all others say `hello`.
     """
@@ -80,6 +81,9 @@ class H2c:
                             self.requests.append(fields)
                             paths[event.stream_id] = fields[":path"]
                             bodies[event.stream_id] = bytearray()
+                            if fields[":path"] == "/enough":
+                                self._answer(connection, event.stream_id, "/", bodies[event.stream_id])
+                                connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
                         case h2.events.DataReceived():
                             bodies[event.stream_id] += event.data
                             connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -99,6 +103,11 @@ class H2c:
                 for start in range(0, len(body), 16_384):
                     connection.send_data(stream, bytes(body[start : start + 16_384]))
                 connection.send_headers(stream, [("x-length", str(len(body)))], end_stream=True)
+            case "/hinted":
+                for name in ("/a.css", "/b.css"):
+                    connection.send_headers(stream, [(":status", "103"), ("link", f"<{name}>; rel=preload")])
+                connection.send_headers(stream, head)
+                connection.send_data(stream, b"hinted", end_stream=True)
             case "/half":
                 connection.send_headers(stream, [*head, ("content-length", "10")])
                 connection.send_data(stream, b"hello")

@@ -79,7 +79,7 @@ struct Pending {
     writing: bool,
 }
 
-/// Set format and level. `libraries` also shows what rustls, quinn and hyper have to say.
+/// Set format and level. `libraries` also shows what rustls, quinn and h2 have to say.
 pub fn configure(format: Format, level: Level, libraries: bool) {
     LEVEL.store(level as u8, Ordering::Relaxed);
     FORMAT.store(
@@ -280,7 +280,7 @@ pub fn flush() {
     write_pending();
 }
 
-/// The `log` facade, which rustls, quinn, h2 and hyper write to.
+/// The `log` facade, which rustls, quinn and h2 write to.
 struct Libraries;
 
 impl log::Log for Libraries {

@@ -1,16 +1,10 @@
 //! A request on a connection: HTTP/1.1 one at a time (RFC 9112), HTTP/2 and HTTP/3 many (RFC 9113, RFC 9114).
 
-use std::error::Error as _;
-use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use http::Request;
-use http_body_util::BodyExt;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use velocity_tls::fallback::Directive;
 
 use super::answer::{Answer, Incoming, read_timeout};
@@ -20,18 +14,17 @@ use super::upload::{Progress, within, write_timeout};
 use super::{Protocol, Report};
 use crate::error::{Error, chain};
 use crate::http::Body;
+use crate::http::h2::client as h2;
 use crate::http::h3::client as h3;
 use crate::net::duplex::BoxDuplex;
-use crate::proxy::failure::{Failure, Reached, is_refused};
+use crate::proxy::failure::{Failure, Reached};
 use crate::proxy::h1;
 
-/// What a server may send of one answer before it is read, and over all answers of a connection.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// How long an HTTP/2 connection may say nothing before it is asked whether it is still there.
-const PING: Duration = Duration::from_secs(20);
-/// The largest header section of an answer, in bytes.
-const MAX_HEAD: u32 = 64 * 1024;
+/// What a server may send before it is read.
+const WINDOWS: h2::Windows = h2::Windows {
+    stream: 2 << 20,
+    connection: 16 << 20,
+};
 
 /// What a connection is.
 pub struct About {
@@ -66,7 +59,7 @@ pub(super) struct Shared {
 }
 
 pub(super) enum Sender {
-    H2(http2::SendRequest<Body>),
+    H2(h2::Connection),
     H3(h3::Connection),
 }
 
@@ -99,19 +92,10 @@ impl Single {
 
 impl Sender {
     pub async fn h2(stream: BoxDuplex) -> Result<Self, Error> {
-        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(64 << 10)
-            .max_header_list_size(MAX_HEAD)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| of_hyper(&error).error)?;
-        tokio::spawn(driver);
-        Ok(Sender::H2(sender))
+        let connection = h2::Connection::open(stream, WINDOWS).await;
+        Ok(Sender::H2(
+            connection.map_err(|error| of_h2(&h2::Failure::Broken(error)).error)?,
+        ))
     }
 }
 
@@ -128,7 +112,7 @@ impl Shared {
 
     pub fn is_open(&self) -> bool {
         let open = match &self.sender {
-            Sender::H2(sender) => !sender.is_closed(),
+            Sender::H2(connection) => connection.is_open(),
             Sender::H3(connection) => connection.is_open(),
         };
         open && !self.retired.load(Relaxed)
@@ -186,22 +170,10 @@ impl Lease {
             Lease::Many(shared) => {
                 shared.requests.fetch_add(1, Relaxed);
                 let response = match &shared.sender {
-                    Sender::H2(sender) => {
-                        let mut sender = sender.clone();
-                        let sent = waited(sender.try_send_request(request), progress, patience).await?;
-                        let response = sent.map_err(|mut error| {
-                            let unsent = error.take_message().is_some();
-                            let mut broken = of_hyper(error.error());
-                            // After GOAWAY it stays open for as long as others are under way on it.
-                            shared.retired.fetch_or(broken.lost, Relaxed);
-                            if unsent {
-                                broken.reached = Reached::Nobody;
-                            }
-                            broken
-                        })?;
-                        response.map(|body| Body::stream(body.map_err(io::Error::other)))
-                    }
-                    Sender::H3(connection) => waited(connection.send(request), progress, patience)
+                    Sender::H2(connection) => waited(connection.send(request, |_| {}), progress, patience)
+                        .await?
+                        .map_err(|(failure, _)| of_h2(&failure))?,
+                    Sender::H3(connection) => waited(connection.send(request, |_| {}), progress, patience)
                         .await?
                         .map_err(|failure| of_h3(&failure))?,
                 };
@@ -264,22 +236,17 @@ fn of_h1(failure: &Failure) -> Broken {
     }
 }
 
-fn of_hyper(error: &hyper::Error) -> Broken {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    // A server that goes away in peace answers what it has begun, and says so of the others (RFC 9113 section 6.8).
-    let leaves = cause
-        .is_some_and(|cause| cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR));
-    let code = match cause {
-        Some(cause) if cause.is_reset() && cause.is_remote() => "STREAM_RESET",
-        Some(cause) if cause.is_library() => "PROTOCOL_ERROR",
-        _ => "CONNECTION_LOST",
+fn of_h2(failure: &h2::Failure) -> Broken {
+    let (code, reached) = match failure {
+        h2::Failure::Closed(_) => ("CONNECTION_LOST", Reached::Nobody),
+        h2::Failure::Refused => ("STREAM_RESET", Reached::Nobody),
+        h2::Failure::Broken(error) if error.is_reset() && error.is_remote() => ("STREAM_RESET", Reached::Perhaps),
+        _ if failure.is_protocol() => ("PROTOCOL_ERROR", Reached::Perhaps),
+        _ => ("CONNECTION_LOST", Reached::Perhaps),
     };
     Broken {
-        error: failed(code, &chain(error)),
-        reached: match is_refused(error) || leaves {
-            true => Reached::Nobody,
-            false => Reached::Perhaps,
-        },
+        error: failed(code, &chain(failure)),
+        reached,
         lost: code == "CONNECTION_LOST",
     }
 }

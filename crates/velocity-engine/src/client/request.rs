@@ -8,7 +8,7 @@ use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use velocity_tls::fallback::Directive;
@@ -17,15 +17,19 @@ use super::connect::Opened;
 use super::{Options, Protocol, Response};
 use crate::error::{Error, Result, chain};
 use crate::http::Body;
+use crate::http::h2::client as h2;
 use crate::http::h3::client as h3;
 
-/// Flow control windows of an HTTP/2 connection: bulk downloads on long paths.
-const H2_WINDOW: u32 = 8 << 20;
+/// Bulk downloads on long paths over HTTP/2.
+const WINDOWS: h2::Windows = h2::Windows {
+    stream: 8 << 20,
+    connection: 8 << 20,
+};
 
 /// The sending side of a connection.
 pub(super) enum Sender {
     H1(hyper::client::conn::http1::SendRequest<Body>),
-    H2(hyper::client::conn::http2::SendRequest<Body>),
+    H2(h2::Connection),
     H3(h3::Connection),
     Closed,
 }
@@ -51,16 +55,8 @@ impl Sender {
     }
 
     async fn h2(stream: TlsStream<TcpStream>) -> Result<Self> {
-        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-        let (sender, driver) = builder
-            .initial_stream_window_size(H2_WINDOW)
-            .initial_connection_window_size(H2_WINDOW)
-            .max_frame_size(64 << 10)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| broken(&e))?;
-        tokio::spawn(driver);
-        Ok(Sender::H2(sender))
+        let connection = h2::Connection::open(Box::new(stream), WINDOWS).await;
+        Ok(Sender::H2(connection.map_err(|e| broken(&e))?))
     }
 
     pub(super) fn is_h1(&self) -> bool {
@@ -74,12 +70,8 @@ impl Sender {
                 .await
                 .map(from_hyper)
                 .map_err(|e| broken(&e))?,
-            Sender::H2(sender) => sender
-                .send_request(request)
-                .await
-                .map(from_hyper)
-                .map_err(|e| broken(&e))?,
-            Sender::H3(connection) => connection.send(request).await.map_err(|e| broken(&e))?,
+            Sender::H2(connection) => connection.send(request, |_| {}).await.map_err(|(e, _)| broken(&e))?,
+            Sender::H3(connection) => connection.send(request, |_| {}).await.map_err(|e| broken(&e))?,
             Sender::Closed => return Err(Error::request("REQUEST_FAILED", "the connection is closed")),
         };
         let (head, body) = response.into_parts();

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod cookie;
 pub mod h1;
+pub mod h2;
 pub mod h3;
 pub mod prepared;
 pub mod replay;

@@ -1,14 +1,11 @@
 //! From an upstream to a connection that speaks HTTP.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, response};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::address::{Place, Scheme};
@@ -17,20 +14,18 @@ use super::h1;
 use super::pool::{self, Key};
 use super::upstream::Upstream;
 use crate::client::{self, Protocol, connect::Opened};
-use crate::http::Body;
+use crate::error::chain;
+use crate::http::h2::client as h2;
 use crate::http::h3::client as h3;
+use crate::http::{Body, Response};
 use crate::net::duplex::BoxDuplex;
 use crate::net::proxy_protocol;
 
-/// What an upstream may send of one answer before it was read, and over all answers of a connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// How long an HTTP/2 connection may say nothing before it is asked whether it is still there.
-const PING: Duration = Duration::from_secs(20);
-
-/// How long the settings of an upstream are awaited, counted from its connection, and how often they are looked at.
-const SETTINGS: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(5);
+/// What an upstream may send before a client has taken it.
+const WINDOWS: h2::Windows = h2::Windows {
+    stream: 256 * 1024,
+    connection: 4 << 20,
+};
 
 pub enum Connection {
     /// One request at a time.
@@ -42,7 +37,7 @@ pub enum Connection {
 /// A connection for many requests at once.
 #[derive(Clone)]
 pub enum Shared {
-    H2(http2::SendRequest<Body>, Extended),
+    H2(h2::Connection),
     H3(Arc<h3::Connection>),
 }
 
@@ -128,74 +123,34 @@ async fn clear(upstream: &Upstream, preamble: &[u8]) -> std::io::Result<BoxDuple
 }
 
 async fn h2(stream: BoxDuplex) -> Result<Connection, Failure> {
-    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(64 * 1024)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Failure::exchange(Reached::Nobody, &error))?;
-    let extended = Extended::default();
-    tokio::spawn(extended.clone().drive(driver));
-    Ok(Connection::Many(Shared::H2(sender, extended)))
-}
-
-/// Whether an upstream over HTTP/2 takes extended CONNECT. Its settings say so (RFC 8441 section 3), which come some time
-/// after the connection, and hyper does not tell when.
-#[derive(Clone)]
-pub struct Extended(Arc<Settings>);
-
-struct Settings {
-    connected: Instant,
-    allowed: AtomicBool,
-    /// Somebody wants to know.
-    asked: Notify,
-}
-
-impl Default for Extended {
-    fn default() -> Self {
-        Self(Arc::new(Settings {
-            connected: Instant::now(),
-            allowed: AtomicBool::new(false),
-            asked: Notify::new(),
-        }))
-    }
-}
-
-impl Extended {
-    pub async fn is_allowed(&self) -> bool {
-        loop {
-            if self.0.allowed.load(Relaxed) {
-                return true;
-            }
-            if self.0.connected.elapsed() > SETTINGS {
-                return false;
-            }
-            self.0.asked.notify_one();
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Run a connection, and look when somebody asks.
-    async fn drive(self, mut connection: http2::Connection<TokioIo<BoxDuplex>, Body, TokioExecutor>) {
-        loop {
-            tokio::select! {
-                _ = &mut connection => return,
-                () = self.0.asked.notified() => {
-                    self.0.allowed.store(connection.is_extended_connect_protocol_enabled(), Relaxed);
-                }
-            }
-        }
-    }
+    let connection = h2::Connection::open(stream, WINDOWS).await;
+    let connection = connection.map_err(|error| Failure::new(Reached::Nobody, "reset", chain(&error)))?;
+    Ok(Connection::Many(Shared::H2(connection)))
 }
 
 impl Shared {
+    /// Send a request and wait for the head of its answer; `informed` gets the heads of interim answers. The body of one of
+    /// which nothing was sent comes back.
+    pub async fn send(
+        &self,
+        request: Request<Body>,
+        informed: impl FnMut(response::Parts),
+    ) -> Result<Response, (Failure, Option<Body>)> {
+        match self {
+            Shared::H2(connection) => {
+                let answer = connection.send(request, informed).await;
+                answer.map_err(|(failure, body)| (Failure::over_h2(&failure), body))
+            }
+            Shared::H3(connection) => {
+                let answer = connection.send(request, informed).await;
+                answer.map_err(|failure| (Failure::over_h3(&failure), None))
+            }
+        }
+    }
+
     pub fn is_open(&self) -> bool {
         match self {
-            Shared::H2(sender, _) => !sender.is_closed(),
+            Shared::H2(connection) => connection.is_open(),
             Shared::H3(connection) => connection.is_open(),
         }
     }

@@ -1,11 +1,12 @@
 //! Why an upstream did not answer, and what the client is told.
 
-use std::error::Error as _;
 use std::io;
 
 use http::StatusCode;
 
 use crate::error::{Error, chain};
+use crate::http::h2::client as h2;
+use crate::http::h3::client as h3;
 
 /// How far a request had come when it failed: what may be sent again depends on that (RFC 9110 section 9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,20 +115,28 @@ impl Failure {
         }
     }
 
-    /// What hyper says of an exchange that broke.
-    pub fn exchange(reached: Reached, error: &hyper::Error) -> Self {
-        let kind = match error.is_parse() || error.is_parse_status() {
-            true => "protocol",
-            false => "reset",
+    /// A request over HTTP/2 that was not answered.
+    pub fn over_h2(failure: &h2::Failure) -> Self {
+        let (reached, kind) = match failure {
+            h2::Failure::Closed(_) | h2::Failure::Refused => (Reached::Nobody, "reset"),
+            h2::Failure::Unsupported => (Reached::Nobody, UNSUPPORTED),
+            _ if failure.is_protocol() => (Reached::Perhaps, "protocol"),
+            _ => (Reached::Perhaps, "reset"),
         };
-        Self::new(reached, kind, chain(error))
+        Self::new(reached, kind, chain(failure))
+    }
+
+    /// A request over HTTP/3 that was not answered.
+    pub fn over_h3(failure: &h3::Failure) -> Self {
+        let (reached, kind) = match failure {
+            h3::Failure::Closed | h3::Failure::Refused => (Reached::Nobody, "reset"),
+            h3::Failure::Unsupported => (Reached::Nobody, UNSUPPORTED),
+            h3::Failure::Protocol(_) => (Reached::Perhaps, "protocol"),
+            _ => (Reached::Perhaps, "reset"),
+        };
+        Self::new(reached, kind, chain(failure))
     }
 }
 
-/// Whether an upstream says that it did nothing with a request (RFC 9113 section 8.7).
-pub fn is_refused(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| {
-        cause.is_reset() && cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM)
-    })
-}
+/// The kind of a failure to have a WebSocket where there is none to be had.
+pub const UNSUPPORTED: &str = "unsupported";

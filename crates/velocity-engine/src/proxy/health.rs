@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri, Version};
 
-use super::connect::{self, Connection, Shared};
+use super::connect::{self, Connection};
 use super::pool::Key;
 use super::upstream::Upstream;
 use crate::http::Body;
@@ -102,10 +102,7 @@ async fn status(connection: Connection, upstream: &Upstream, plan: &plan::Health
         Connection::Many(shared) => {
             let scheme = if upstream.tls.is_some() { "https" } else { "http" };
             *request.uri_mut() = format!("{scheme}://{authority}{}", plan.path).parse::<Uri>().ok()?;
-            match shared {
-                Shared::H2(mut sender, _) => sender.send_request(request).await.ok()?.status(),
-                Shared::H3(connection) => connection.send(request).await.ok()?.status(),
-            }
+            shared.send(request, |_| {}).await.ok()?.status()
         }
     })
 }

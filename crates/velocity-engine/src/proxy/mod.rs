@@ -32,7 +32,6 @@ use std::time::{Duration, Instant};
 use http::header::{CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, Request, StatusCode, Version};
-use http_body_util::BodyExt;
 
 use self::address::Scheme;
 use self::answer::{Multiplexed, Single, UnderWay};
@@ -53,8 +52,7 @@ use self::upgrade::{accept, nonce, opened, switched_unasked, upgrade_of};
 use self::upload::{Activity, Upload};
 use self::upstream::{Busy, Upstream};
 use crate::call::Call;
-use crate::error::{Error, Result, chain};
-use crate::http::h3::client as h3;
+use crate::error::{Error, Result};
 use crate::http::websocket::ByConnect;
 use crate::http::{Body, Response, replay};
 use crate::log::{self, Level};
@@ -295,7 +293,7 @@ impl Proxy {
                         return Ok(plain(StatusCode::BAD_REQUEST, "a WebSocket needs a key\n"));
                     };
                     let request = self.request(call, upstream, payload, false, None)?;
-                    let Some((mut response, upload)) = Box::pin(self.open(shared, &place, request)).await? else {
+                    let Some((mut response, upload)) = Box::pin(self.open(&shared, &place, request)).await? else {
                         return Ok(plain(StatusCode::NOT_IMPLEMENTED, "there is no WebSocket here\n"));
                     };
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -308,7 +306,7 @@ impl Proxy {
                 }
                 Connection::Many(shared) => {
                     let request = self.request(call, upstream, payload, false, None)?;
-                    let (response, upload) = Box::pin(self.many(shared, request, payload)).await?;
+                    let (response, upload) = Box::pin(self.many(call, &shared, request, payload)).await?;
                     let (head, body) = response.into_parts();
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Err(switched_unasked());
@@ -318,7 +316,7 @@ impl Proxy {
                 }
             }
         };
-        // Each hop has its own version (RFC 9110 section 2.5), and hyper takes none that is not its own.
+        // Each hop has its own version (RFC 9110 section 2.5).
         *response.version_mut() = Version::default();
         fields::response(response.headers_mut());
         if let (Some(protocol), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
@@ -459,42 +457,24 @@ impl Proxy {
 
     async fn many(
         &self,
-        shared: Shared,
+        call: &Call<'_>,
+        shared: &Shared,
         request: Request<Body>,
         payload: &mut Payload,
     ) -> Result<(http::Response<Body>, Activity), Failure> {
         let (request, activity) = Upload::watch(request);
-        match shared {
-            Shared::H2(mut sender, _) => match self.within(&activity, pin!(sender.try_send_request(request))).await? {
-                Ok(response) => {
-                    let response = response.map(|body| Body::stream(body.map_err(std::io::Error::other)));
-                    Ok((response, activity))
-                }
-                Err(mut error) => {
-                    if let Some(error) = activity.broken() {
-                        return Err(Failure::upload(error));
-                    }
-                    let back = error.take_message();
-                    let reached = if back.is_some() || failure::is_refused(error.error()) {
-                        Reached::Nobody
-                    } else {
-                        Reached::Perhaps
-                    };
-                    if let Some(request) = back {
-                        payload.put_back(request.into_body());
-                    }
-                    Err(Failure::exchange(reached, error.error()))
-                }
-            },
-            Shared::H3(connection) => match self.within(&activity, pin!(connection.send(request))).await? {
-                Ok(response) => Ok((response, activity)),
-                Err(error) => Err(match (activity.broken(), &error) {
-                    (Some(error), _) => Failure::upload(error),
-                    (None, h3::Failure::Refused) => Failure::new(Reached::Nobody, "reset", chain(&error)),
-                    (None, _) => Failure::new(Reached::Perhaps, "reset", chain(&error)),
-                }),
-            },
+        let answer = pin!(shared.send(request, |head| inform(call, head)));
+        let (failure, body) = match self.within(&activity, answer).await? {
+            Ok(response) => return Ok((response, activity)),
+            Err(failed) => failed,
+        };
+        if let Some(error) = activity.broken() {
+            return Err(Failure::upload(error));
         }
+        if let Some(body) = body {
+            payload.put_back(body);
+        }
+        Err(failure)
     }
 
     /// The head of an answer has to come within its time, counted from the last byte of the request.

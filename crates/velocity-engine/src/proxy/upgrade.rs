@@ -11,20 +11,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
-use http_body_util::BodyExt;
-use hyper::ext::Protocol;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Proxy;
 use super::connect::Shared;
-use super::failure::{self, Failure, Reached};
+use super::failure::{Failure, Reached, UNSUPPORTED};
 use super::upload::{Activity, Upload};
 use crate::call::Call;
-use crate::error::chain;
 use crate::http::h1::fields::any_has;
-use crate::http::h3::client as h3;
 use crate::http::websocket::{self, Bodies, ByConnect};
 use crate::http::{Body, Response};
 use crate::net::duplex::BoxDuplex;
@@ -75,7 +70,7 @@ impl Proxy {
     /// If that worked, the answer has status 101 as over HTTP/1.1. `None` if the upstream has none to offer.
     pub(super) async fn open(
         &self,
-        shared: Shared,
+        shared: &Shared,
         place: &Arc<()>,
         mut request: Request<Body>,
     ) -> Result<Option<(Response, Activity)>, Failure> {
@@ -86,51 +81,23 @@ impl Proxy {
         }
         // As far as time is concerned, the request has no body.
         let (mut request, activity) = Upload::watch(request);
-        let (mut response, stream): (Response, Option<BoxDuplex>) = match shared {
-            Shared::H2(mut sender, extended) => {
-                if !extended.is_allowed().await {
-                    return Ok(None);
-                }
-                request.extensions_mut().insert(Protocol::from_static("websocket"));
-                let answer = self.within(&activity, pin!(sender.send_request(request))).await?;
-                let failed = |error: hyper::Error| match failure::is_refused(&error) {
-                    true => Failure::exchange(Reached::Nobody, &error),
-                    false => Failure::exchange(Reached::Perhaps, &error),
-                };
-                let mut answer = answer.map_err(failed)?;
-                let stream: Option<BoxDuplex> = match answer.status() {
-                    StatusCode::OK => Some(Box::new(TokioIo::new(
-                        hyper::upgrade::on(&mut answer).await.map_err(failed)?,
-                    ))),
-                    _ => None,
-                };
-                (answer.map(|body| Body::stream(body.map_err(io::Error::other))), stream)
-            }
-            Shared::H3(connection) => {
-                let (said, answered) = Bodies::begin();
-                *request.body_mut() = said;
-                request.extensions_mut().insert(ByConnect);
-                match self.within(&activity, pin!(connection.send(request))).await? {
-                    Ok(answer) if answer.status().is_success() => {
-                        let (head, heard) = answer.into_parts();
-                        let stream: BoxDuplex = Box::new(answered(heard));
-                        (Response::from_parts(head, Body::Empty), Some(stream))
-                    }
-                    Ok(answer) => (answer, None),
-                    Err(h3::Failure::Unsupported) => return Ok(None),
-                    Err(h3::Failure::Refused) => return Err(Failure::new(Reached::Nobody, "reset", "it was refused")),
-                    Err(error) => return Err(Failure::new(Reached::Perhaps, "reset", chain(&error))),
-                }
-            }
+        let (said, answered) = Bodies::begin();
+        *request.body_mut() = said;
+        request.extensions_mut().insert(ByConnect);
+        let answer = pin!(shared.send(request, |_| {}));
+        let mut response = match self.within(&activity, answer).await? {
+            Ok(response) => response,
+            Err((failure, _)) if failure.kind == UNSUPPORTED => return Ok(None),
+            Err((failure, _)) => return Err(failure),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(switched_unasked());
         }
-        if let Some(stream) = stream {
+        if response.status().is_success() {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            *response.body_mut() = Body::Empty;
+            let heard = std::mem::take(response.body_mut());
             let stream = Box::new(Placed {
-                stream,
+                stream: answered(heard),
                 _place: place.clone(),
             });
             response.extensions_mut().insert(Switched::new(stream, Bytes::new()));
@@ -141,7 +108,7 @@ impl Proxy {
 
 /// A stream, and its place on the connection for as long as it takes one.
 struct Placed {
-    stream: BoxDuplex,
+    stream: Bodies,
     _place: Arc<()>,
 }
 

@@ -76,6 +76,7 @@ pub async fn ask(app: &App, method: Method, body: Body) -> (StatusCode, Result<B
     tokio::select! {
         answer = answered => answer,
         () = turns() => unreachable!(),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("there is no answer"),
     }
 }
 

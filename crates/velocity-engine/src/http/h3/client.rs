@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use http::response;
 use http_body::Frame;
 use quinn_proto::{ClientConfig, ConnectError, ConnectionError, Dir, Event, StreamEvent, StreamId};
 use rustls::pki_types::CertificateDer;
@@ -34,6 +35,8 @@ use crate::http::websocket::ByConnect;
 use crate::quic::{Application, Cx, Driver, Host, Next};
 use crate::shutdown::{self, Phase, Trigger};
 
+/// Interim answers to one request that are passed on; more are left out.
+const MAX_INTERIM: usize = 32;
 /// Room for the head of a usual request, in bytes.
 const HEAD_CAPACITY: usize = 256;
 
@@ -122,15 +125,28 @@ impl Connection {
         Ok((Self(Arc::new(Handle { queue, trigger, driver })), established))
     }
 
-    /// Send a request and wait for the head of its answer. One that is marked as [`ByConnect`] opens a WebSocket (RFC
-    /// 9220), which is the two bodies.
-    pub async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Failure> {
-        let (reply, answer) = oneshot::channel();
+    /// Send a request and wait for the head of its answer; `informed` gets the heads of those before it. One that is marked
+    /// as [`ByConnect`] opens a WebSocket (RFC 9220), which is the two bodies.
+    pub async fn send(
+        &self,
+        request: http::Request<Body>,
+        mut informed: impl FnMut(response::Parts),
+    ) -> Result<http::Response<Body>, Failure> {
+        let (reply, mut answer) = oneshot::channel();
         self.0.queue.push(Command { request, reply })?;
         let mut waits = Waits(Some(&self.0.queue));
-        let response = answer.await.map_err(|_| Failure::Gone);
+        let response = loop {
+            match answer.await {
+                Ok(Said::Interim(head, rest)) => {
+                    informed(*head);
+                    answer = rest;
+                }
+                Ok(Said::Answer(response)) => break response,
+                Err(_) => break Err(Failure::Gone),
+            }
+        };
         waits.0 = None;
-        let response = response??;
+        let response = response?;
         Ok(response.map(|incoming| match incoming {
             None => Body::Empty,
             Some(incoming) => Body::stream(Received {
@@ -211,7 +227,14 @@ impl http_body::Body for Received {
     }
 }
 
-type Reply = oneshot::Sender<Result<http::Response<Option<Incoming>>, Failure>>;
+type Reply = oneshot::Sender<Said>;
+
+/// What comes back of a request.
+enum Said {
+    /// Something before the answer, and where the rest is to be had.
+    Interim(Box<response::Parts>, oneshot::Receiver<Said>),
+    Answer(Result<http::Response<Option<Incoming>>, Failure>),
+}
 
 struct Command {
     request: http::Request<Body>,
@@ -307,6 +330,8 @@ struct Exchange {
     outgoing: Option<Outgoing>,
     /// `None` once the head of the answer has come.
     reply: Option<Reply>,
+    /// What came before that.
+    interims: usize,
     inbox: Option<Inbox>,
 }
 
@@ -395,7 +420,7 @@ impl Client {
             std::mem::take(&mut waiting.commands)
         };
         for command in commands {
-            let _ = command.reply.send(Err(Failure::Closed));
+            let _ = command.reply.send(Said::Answer(Err(Failure::Closed)));
         }
         self.exchanges = Slots::new();
     }
@@ -408,7 +433,7 @@ impl Client {
             std::mem::take(&mut waiting.commands)
         };
         for command in commands {
-            let _ = command.reply.send(Err(Failure::Closed));
+            let _ = command.reply.send(Said::Answer(Err(Failure::Closed)));
         }
         for slot in self.exchanges.numbers() {
             let Some((id, Exchange { reply: Some(_), .. })) = self.exchanges.get(slot) else {
@@ -419,7 +444,7 @@ impl Client {
             }
             self.link.cancel(*id, code(Code::RequestCancelled), cx);
             if let Some(Exchange { reply: Some(reply), .. }) = self.exchanges.remove(slot) {
-                let _ = reply.send(Err(Failure::Refused));
+                let _ = reply.send(Said::Answer(Err(Failure::Refused)));
             }
         }
     }
@@ -462,7 +487,7 @@ impl Client {
                         }
                         Some(false) => {
                             if let Some(command) = waiting.commands.pop_front() {
-                                let _ = command.reply.send(Err(Failure::Unsupported));
+                                let _ = command.reply.send(Said::Answer(Err(Failure::Unsupported)));
                             }
                             continue;
                         }
@@ -490,13 +515,14 @@ impl Client {
                         Exchange {
                             outgoing: Some(Outgoing::new(encoded, body, None)),
                             reply: Some(reply),
+                            interims: 0,
                             inbox: None,
                         },
                     );
                     self.writable.push(slot);
                 }
                 Err(error) => {
-                    let _ = reply.send(Err(Failure::Protocol(error.reason)));
+                    let _ = reply.send(Said::Answer(Err(Failure::Protocol(error.reason))));
                     self.link.outcome(Err(error), cx);
                 }
             }
@@ -526,9 +552,10 @@ impl Client {
     fn dispatch(&mut self, cx: &mut Cx<'_>) {
         while let Some(event) = self.link.h3.poll_event() {
             match event {
-                H3Event::Response { stream, head, end } if !head.status().is_informational() => {
-                    self.answered(stream_id(stream), head, end, cx);
+                H3Event::Response { stream, head, .. } if head.status().is_informational() => {
+                    self.informed(stream_id(stream), head);
                 }
+                H3Event::Response { stream, head, end } => self.answered(stream_id(stream), head, end, cx),
                 H3Event::Data { stream, data } => {
                     if let Some(Exchange { inbox: Some(inbox), .. }) = self.exchanges.by_stream(stream_id(stream)) {
                         inbox.push(data);
@@ -560,6 +587,22 @@ impl Client {
         }
     }
 
+    /// Something has come before the answer.
+    fn informed(&mut self, id: StreamId, head: http::Response<()>) {
+        let Some(exchange) = self.exchanges.by_stream(id) else {
+            return;
+        };
+        exchange.interims += 1;
+        if exchange.interims > MAX_INTERIM {
+            return;
+        }
+        if let Some(reply) = exchange.reply.take() {
+            let (next, rest) = oneshot::channel();
+            exchange.reply = Some(next);
+            let _ = reply.send(Said::Interim(Box::new(head.into_parts().0), rest));
+        }
+    }
+
     fn answered(&mut self, id: StreamId, head: http::Response<()>, end: bool, cx: &mut Cx<'_>) {
         let Some(slot) = self.exchanges.find(id) else { return };
         let Some((_, exchange)) = self.exchanges.get_mut(slot) else {
@@ -575,7 +618,7 @@ impl Client {
             }
         };
         // Whoever asked may be gone; the dropped body then says so.
-        let _ = reply.send(Ok(head.map(|()| incoming)));
+        let _ = reply.send(Said::Answer(Ok(head.map(|()| incoming))));
         if end {
             self.ended(id, cx);
         }
@@ -604,7 +647,7 @@ impl Client {
             return;
         };
         if let Some(reply) = reply {
-            let _ = reply.send(Err(Failure::Protocol(reason)));
+            let _ = reply.send(Said::Answer(Err(Failure::Protocol(reason))));
         }
         if let Some(inbox) = inbox {
             inbox.fail(reason);
@@ -614,7 +657,10 @@ impl Client {
     /// The server reset the stream.
     fn failed(&mut self, id: StreamId, why: u64, cx: &mut Cx<'_>) {
         let Some(slot) = self.exchanges.find(id) else { return };
-        let Some(Exchange { outgoing, reply, inbox }) = self.exchanges.remove(slot) else {
+        let Some(Exchange {
+            outgoing, reply, inbox, ..
+        }) = self.exchanges.remove(slot)
+        else {
             return;
         };
         if outgoing.is_some() {
@@ -623,10 +669,10 @@ impl Client {
             self.link.h3.finished(id.into());
         }
         if let Some(reply) = reply {
-            let _ = reply.send(Err(match why == Code::RequestRejected.value() {
+            let _ = reply.send(Said::Answer(Err(match why == Code::RequestRejected.value() {
                 true => Failure::Refused,
                 false => Failure::Reset(format!("{why:#x}")),
-            }));
+            })));
         }
         if let Some(inbox) = inbox {
             inbox.fail("the server gave up on the answer");

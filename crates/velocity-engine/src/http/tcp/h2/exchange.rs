@@ -1,7 +1,7 @@
 //! One request and its answer, on one stream (RFC 9113 section 8.1).
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 
-use super::body::Received;
 use crate::access::Access;
 use crate::filter::Interim;
+use crate::http::h2::body::Received;
+use crate::http::h2::outgoing::{pour, remove_fields_of_connections};
 use crate::http::{Body, Request, Response};
 use crate::service::Service;
 use crate::session::Peer;
@@ -76,10 +77,11 @@ impl Terms<'_> {
             },
         };
         let (head, body) = response.into_parts();
-        match respond(head, &body, &mut stream) {
-            Some(sending) if !body.is_end_stream() => pour(body, sending, access).await,
-            Some(_) => access.complete(),
-            None => {}
+        let Some(sending) = respond(head, &body, &mut stream) else {
+            return;
+        };
+        if body.is_end_stream() || pour(body, sending, |length| access.sent(length)).await {
+            access.complete();
         }
     }
 
@@ -90,7 +92,7 @@ impl Terms<'_> {
         body: RecvStream,
         stream: &mut SendResponse<Bytes>,
     ) -> Option<(Response, Access)> {
-        let mut body = Received::new(&parts, body);
+        let mut body = Received::request(&parts, body);
         if body.is_in_doubt() {
             // When it turns out that there is one, somebody would have passed the request on.
             let end = poll_fn(|cx| body.poll_ends_as_declared(cx));
@@ -154,67 +156,4 @@ fn respond(
         stream.send_reset(Reason::INTERNAL_ERROR);
     }
     sent.ok()
-}
-
-/// RFC 9113 section 8.2.2.
-fn remove_fields_of_connections(fields: &mut HeaderMap) {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    const OF_CONNECTIONS: [HeaderName; 6] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
-    if fields.keys().any(|name| OF_CONNECTIONS.contains(name)) {
-        for name in OF_CONNECTIONS {
-            fields.remove(name);
-        }
-    }
-}
-
-/// Send a body. A part is taken from it when the client, and what h2 holds already, leave room for one.
-async fn pour(mut body: Body, mut stream: SendStream<Bytes>, mut access: Access) {
-    loop {
-        stream.reserve_capacity(1);
-        let has_room = poll_fn(|cx| {
-            while stream.capacity() == 0 {
-                match std::task::ready!(stream.poll_capacity(cx)) {
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return Poll::Ready(false),
-                }
-            }
-            Poll::Ready(true)
-        });
-        if !has_room.await {
-            return;
-        }
-        let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(Some(frame)),
-            Poll::Pending => stream.poll_reset(cx).map(|_| None),
-        });
-        // The client does not want the rest.
-        let Some(frame) = frame.await else { return };
-        let sent = match frame.transpose() {
-            // The client must not take what it has for the whole.
-            Err(_) => return stream.send_reset(Reason::INTERNAL_ERROR),
-            Ok(None) => stream.send_data(Bytes::new(), true).map(|()| true),
-            Ok(Some(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    access.sent(data.len());
-                    let ends = body.is_end_stream();
-                    match data.is_empty() && !ends {
-                        true => Ok(false),
-                        false => stream.send_data(data, ends).map(|()| ends),
-                    }
-                }
-                Err(frame) => {
-                    stream.reserve_capacity(0);
-                    let mut fields = frame.into_trailers().unwrap_or_default();
-                    remove_fields_of_connections(&mut fields);
-                    stream.send_trailers(fields).map(|()| true)
-                }
-            },
-        };
-        match sent {
-            Ok(false) => {}
-            Ok(true) => return access.complete(),
-            Err(_) => return stream.send_reset(Reason::INTERNAL_ERROR),
-        }
-    }
 }

@@ -1,10 +1,9 @@
 //! HTTP/2 (RFC 9113) on one connection: frames and streams by h2, requests and answers by one task.
 //!
-//! [`Open::turn`] → [`Terms::begin`] → [`Service`] ⇄ [`Received`](body::Received), the body → [`Terms::run`]
+//! [`Open::turn`] → [`Terms::begin`] → [`Service`] ⇄ [`Received`](crate::http::h2::body::Received), the body → [`Terms::run`]
 
 mod alive;
 mod bell;
-mod body;
 mod exchange;
 
 use std::pin::{Pin, pin};
@@ -21,6 +20,7 @@ use self::bell::Bell;
 use self::exchange::{Task, Terms};
 use super::batch::{Batch, Handle};
 use super::{BoxError, Secure, Transport};
+use crate::http::h2::outgoing::WRITE_BUFFER;
 use crate::net::stall::Progress;
 use crate::plan::Limits;
 use crate::service::Service;
@@ -29,10 +29,6 @@ use crate::shutdown::Shutdown;
 
 /// What is written at once, and what a slow reader may make rustls hold. Twice as much saves 5 % of the time.
 const BATCH: usize = 128 * 1024;
-
-/// What h2 may hold of an answer before it is written: several records at once, and still within a core's second-level
-/// cache.
-const WRITE_BUFFER: usize = 256 * 1024;
 
 /// The largest DATA frame of a client.
 const MAX_FRAME: u32 = 64 << 10;

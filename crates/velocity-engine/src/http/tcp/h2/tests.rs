@@ -1,33 +1,34 @@
 //! Whole answers over a real socket, to readers quick and slow.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt;
 use tokio::net::TcpStream;
 
 use super::super::testing::{Site, connector};
 use super::*;
+use crate::http::Body;
+use crate::http::h2::client::{Connection, Windows};
 use crate::{Applications, Engine};
 
 const LENGTH: usize = 3 << 20;
 
-async fn connect(engine: &Engine) -> SendRequest<Empty<Bytes>> {
+async fn connect(engine: &Engine) -> Connection {
     let socket = TcpStream::connect(engine.addresses()[0]).await.unwrap();
     let stream = connector(b"h2")
         .connect("localhost".try_into().unwrap(), socket)
         .await
         .unwrap();
-    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    let (requests, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    requests
+    let windows = Windows {
+        stream: 64 << 10,
+        connection: 64 << 10,
+    };
+    Connection::open(Box::new(stream), windows).await.unwrap()
 }
 
-fn get() -> http::Request<Empty<Bytes>> {
-    http::Request::get("https://localhost/large.bin")
-        .body(Empty::new())
-        .unwrap()
+/// The answer for the one file there is.
+async fn get(connection: &Connection) -> Body {
+    let request = http::Request::get("https://localhost/large.bin");
+    let answer = connection.send(request.body(Body::Empty).unwrap(), |_| {}).await;
+    answer.map_err(|(failure, _)| failure).unwrap().into_body()
 }
 
 #[tokio::test]
@@ -37,17 +38,8 @@ async fn answers_are_whole_side_by_side() {
     let engine = Engine::start(site.plan.clone(), Applications::any()).unwrap();
     let requests = connect(&engine).await;
     let answers = (0..6).map(|_| {
-        let mut requests = requests.clone();
-        tokio::spawn(async move {
-            requests
-                .send_request(get())
-                .await
-                .unwrap()
-                .collect()
-                .await
-                .unwrap()
-                .to_bytes()
-        })
+        let requests = requests.clone();
+        tokio::spawn(async move { get(&requests).await.collect().await.unwrap().to_bytes() })
     });
     for answer in answers.collect::<Vec<_>>() {
         assert!(answer.await.unwrap() == content);
@@ -59,12 +51,12 @@ async fn a_slow_reader_gets_everything_and_the_others_do_not_wait() {
     let content: Vec<u8> = (0..LENGTH).map(|n| (n / 3) as u8).collect();
     let site = Site::new("large.bin", &content);
     let engine = Engine::start(site.plan.clone(), Applications::any()).unwrap();
-    let mut slow = connect(&engine).await.send_request(get()).await.unwrap().into_body();
+    let mut slow = get(&connect(&engine).await).await;
     let mut received = Vec::new();
     for _ in 0..3 {
         received.extend_from_slice(&slow.frame().await.unwrap().unwrap().into_data().unwrap());
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let quick = connect(&engine).await.send_request(get()).await.unwrap();
+        let quick = get(&connect(&engine).await).await;
         assert!(quick.collect().await.unwrap().to_bytes() == content);
     }
     received.extend_from_slice(&slow.collect().await.unwrap().to_bytes());

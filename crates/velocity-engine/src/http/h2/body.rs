@@ -1,30 +1,41 @@
-//! A request body as it comes over HTTP/2 (RFC 9113 section 8.1).
+//! A body as it comes over HTTP/2 (RFC 9113 section 8.1).
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::request::Parts;
+use http::{HeaderMap, request, response};
 use http_body::{Frame, SizeHint};
 
 pub struct Received {
     stream: RecvStream,
-    /// Bytes that are still to come, if the request says how many. h2 sees to it that it says the truth.
+    /// Bytes that are still to come, if the message says how many. h2 sees to it that it says the truth.
     left: Option<u64>,
     /// All the data has come, and trailers may.
     data_ended: bool,
+    /// Whether it is an answer.
+    answer: bool,
 }
 
 impl Received {
-    pub fn new(parts: &Parts, stream: RecvStream) -> Self {
-        let declared = parts.headers.get(CONTENT_LENGTH);
+    pub fn request(parts: &request::Parts, stream: RecvStream) -> Self {
+        Self::new(&parts.headers, stream, false)
+    }
+
+    pub fn answer(parts: &response::Parts, stream: RecvStream) -> Self {
+        Self::new(&parts.headers, stream, true)
+    }
+
+    fn new(fields: &HeaderMap, stream: RecvStream, answer: bool) -> Self {
+        let declared = fields.get(CONTENT_LENGTH);
         Self {
             stream,
             left: declared.and_then(|length| length.to_str().ok()?.parse().ok()),
             data_ended: false,
+            answer,
         }
     }
 
@@ -52,17 +63,21 @@ impl http_body::Body for Received {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if !self.data_ended {
-            match ready!(self.stream.poll_data(cx))
-                .transpose()
-                .map_err(io::Error::other)?
-            {
-                Some(data) => {
-                    // The client may send as much again. This fails only where the stream is gone, which the next read tells.
+            match ready!(self.stream.poll_data(cx)).transpose() {
+                Ok(Some(data)) => {
+                    // The other end may send as much again. This fails only where the stream is gone, which the next read tells.
                     let _ = self.stream.flow_control().release_capacity(data.len());
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                None => self.data_ended = true,
+                Ok(None) => self.data_ended = true,
+                // A server that has answered and wants no more of the request (section 8.1). What came before the reset is
+                // all, unless more was announced.
+                Err(error) if self.answer && error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => {
+                    let cut = self.left.is_some_and(|left| left > 0);
+                    return Poll::Ready(cut.then(|| Err(io::Error::other(error))));
+                }
+                Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
             }
         }
         let trailers = ready!(self.stream.poll_trailers(cx)).map_err(io::Error::other)?;
