@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class H2c:
     """A thread for each connection. What it does goes by the path.
 
-    `/echo` gives the body back and its length in a trailer, `/hinted` has something to say before the answer, `/enough` is answered
-    without its body, which nobody wants (RFC 9113 section 8.1), `/half` resets a stream after half a body, `/refused`
-    does so before anything and says that nothing was done, `/cancelled` does not say so, `/goaway` ends the connection
-    and answers, `/silent` says nothing; all others say `hello`.
+    `/echo` gives the body back and its length in a trailer, `/hinted` has something to say before the answer, `/enough`
+    is answered without its body, which nobody wants (RFC 9113 section 8.1), `/half` resets a stream after half a body,
+    `/refused` does so before anything and says that nothing was done, `/cancelled` does not say so, `/goaway` ends the
+    connection and answers, `/silent` says nothing; all others say `hello`.
     """
 
     def __init__(self) -> None:
