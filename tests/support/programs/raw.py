@@ -101,6 +101,7 @@ async def trailers(scope: Scope, receive: Any, send: Any) -> None:
 async def hint(scope: Scope, receive: Any, send: Any) -> None:
     if "http.response.early_hint" in scope["extensions"]:
         await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
+        await send({"type": "http.response.early_hint", "links": [b"</app.js>; rel=preload"]})
         await asyncio.sleep(0.05)
     await answer(send, b"hinted")
 

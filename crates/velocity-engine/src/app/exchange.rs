@@ -11,7 +11,7 @@ use super::channel::{Inbound, Notify, Outbound, Room};
 use super::mailbox::Mailbox;
 use super::websocket::Message;
 use super::webtransport::{Ending, Session};
-use crate::http::Response;
+use crate::http::{Response, add_fields};
 use crate::service::plain;
 use crate::session::Peer;
 
@@ -116,7 +116,7 @@ impl Exchange {
     pub fn hint(&self, fields: HeaderMap) {
         let mut opening = self.opening();
         match &mut opening.hints {
-            Some(hints) => hints.extend(fields),
+            Some(hints) => add_fields(hints, fields),
             None => opening.hints = Some(fields),
         }
         if let Some(engine) = opening.engine.take() {

@@ -7,17 +7,26 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::http::add_fields;
 use crate::plan;
 
 pub struct EarlyHints(HeaderMap);
+
+/// Fields that wait for a client who is slow.
+const MAX_FIELDS: usize = 100;
 
 /// Where a transport that can send 103 finds its fields.
 #[derive(Default)]
 pub struct Interim(Mutex<Option<HeaderMap>>);
 
 impl Interim {
+    /// What comes before it was taken joins what is there.
     pub fn put(&self, fields: HeaderMap) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(there) if there.len() + fields.len() > MAX_FIELDS => {}
+            Some(there) => add_fields(there, fields),
+            none => *none = Some(fields),
+        }
     }
 
     /// What is to be sent, once.

@@ -11,8 +11,21 @@ pub mod tcp;
 pub mod websocket;
 pub mod well_known;
 
+use http::HeaderMap;
+
 pub use body::Body;
 pub use prepared::Prepared;
+
+/// Add fields to others, those of the same name as well.
+pub fn add_fields(fields: &mut HeaderMap, more: HeaderMap) {
+    let mut last = None;
+    for (name, value) in more {
+        last = name.or(last);
+        if let Some(name) = &last {
+            fields.append(name, value);
+        }
+    }
+}
 
 /// A request over any protocol. `version()` tells which; `extensions()` holds the [`Peer`](crate::session::Peer).
 pub type Request = http::Request<Body>;

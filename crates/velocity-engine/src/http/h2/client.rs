@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Received;
-use super::outgoing::{WRITE_BUFFER, pour, remove_fields_of_connections};
+use super::outgoing::{SMALL, WRITE_BUFFER, pour, remove_fields_of_connections};
 use crate::http::Body;
 use crate::http::websocket::ByConnect;
 use crate::net::duplex::BoxDuplex;
@@ -139,7 +139,7 @@ impl Connection {
             Ok(mut sender) => sender.send_request(http::Request::from_parts(head, ()), ends),
             Err(error) => Err(error),
         };
-        let (mut answer, stream) = match sent {
+        let (mut answer, mut stream) = match sent {
             Ok(sent) => sent,
             Err(error) => {
                 self.state.closed.store(true, Relaxed);
@@ -147,7 +147,15 @@ impl Connection {
             }
         };
         let under_way = UnderWay::new(&self.state);
-        let pouring = (!ends).then(|| AbortOnDropHandle::new(tokio::spawn(pour(body, stream, |_| {}))));
+        let pouring = match body {
+            _ if ends => None,
+            Body::Memory(content) if content.len() <= SMALL => {
+                // If it fails, so does the answer.
+                let _ = stream.send_data(content, true);
+                None
+            }
+            body => Some(AbortOnDropHandle::new(tokio::spawn(pour(body, stream, |_| {})))),
+        };
         let mut interims = 0;
         let answered = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {

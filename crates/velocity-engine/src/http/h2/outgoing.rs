@@ -16,6 +16,10 @@ use crate::http::Body;
 /// cache.
 pub const WRITE_BUFFER: usize = 256 * 1024;
 
+/// A body as large as this, or smaller, is handed over at once if it is in memory, in bytes: h2 sends it when the other end
+/// lets it.
+pub const SMALL: usize = 16 * 1024;
+
 /// Send a body, and tell of each part how long it is; whether all of it was sent. A part is taken from the body when the
 /// other end, and what h2 holds already, leave room for one.
 pub async fn pour(mut body: Body, mut stream: SendStream<Bytes>, mut sent: impl FnMut(usize)) -> bool {

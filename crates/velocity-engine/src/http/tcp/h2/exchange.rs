@@ -17,14 +17,10 @@ use http_body::Body as _;
 use crate::access::Access;
 use crate::filter::Interim;
 use crate::http::h2::body::Received;
-use crate::http::h2::outgoing::{pour, remove_fields_of_connections};
+use crate::http::h2::outgoing::{SMALL, pour, remove_fields_of_connections};
 use crate::http::{Body, Request, Response};
 use crate::service::Service;
 use crate::session::Peer;
-
-/// An answer as large as this, or smaller, is handed over at once if it is in memory, in bytes: h2 sends it when the client
-/// lets it.
-const SMALL: usize = 16 * 1024;
 
 /// What every exchange of a connection needs.
 pub struct Terms<'a> {
@@ -56,9 +52,8 @@ impl Terms<'_> {
             _ => return Some(Task::Send(response, access)),
         }
         let (head, body) = response.into_parts();
-        if let Some(mut sending) = respond(head, &body, stream)
-            && let Body::Memory(content) = body
-        {
+        let mut sending = respond(head, &body, stream)?;
+        if let Body::Memory(content) = body {
             let length = content.len();
             sending.send_data(content, true).ok()?;
             access.sent(length);
