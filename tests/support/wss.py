@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
 _PART = 64 * 1024
+_WINDOW = 256 * 1024
 _PATIENCE = 5.0
 
 
@@ -41,7 +42,14 @@ async def _relay(far: socket.socket, port: int, context: ssl.SSLContext) -> None
     reader, writer = await asyncio.open_connection(sock=far)
     writers = [writer]
     with contextlib.suppress(OSError):
-        secured_reader, secured_writer = await asyncio.open_connection("localhost", port, ssl=context)
+        # Otherwise the kernel may keep as much as it likes for a client that does not read.
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
+        secured_reader, secured_writer = await asyncio.open_connection(
+            sock=raw, ssl=context, server_hostname="localhost"
+        )
         writers.append(secured_writer)
         ways = _copy(reader, secured_writer), _copy(secured_reader, writer)
         await asyncio.wait([asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
