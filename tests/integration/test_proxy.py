@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import threading
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -19,6 +20,7 @@ from support.front import NEVER, http, proxy, quic, send, serve
 from support.http1 import Http1, connect, exchange
 from support.http2 import Http2
 from support.site import noise
+from velocity.errors import VelocityError
 
 if TYPE_CHECKING:
     import socket
@@ -76,6 +78,12 @@ async def trailers(exchange: Exchange) -> None:
     await exchange.head("transfer-encoding: chunked", "trailer: x-sum")
     await exchange.chunk(b"content")
     await exchange.send(b"0\r\nx-sum: 42\r\n\r\n")
+
+
+async def length(exchange: Exchange) -> None:
+    await exchange.head("content-length: 7")
+    if exchange.method != "HEAD":
+        await exchange.send(b"content")
 
 
 async def interim(exchange: Exchange) -> None:
@@ -160,6 +168,7 @@ SCRIPTS: dict[str, Script] = {
     "/no-content": no_content,
     "/long-head": long_head,
     "/trailers": trailers,
+    "/length": length,
     "/interim": interim,
     "/both-lengths": both_lengths,
     "/neighbours-only": neighbours_only,
@@ -202,6 +211,26 @@ def test_bodies_of_every_framing(engine: Engine, protocol: Protocol) -> None:
     assert ask(protocol, engine.port, "/until-closed").body == b"as long as it is"
     assert ask(protocol, engine.port, "/interim").body == b"at last"
     assert ask(protocol, engine.port, "/trailers").body == b"content"
+
+
+@every_protocol
+def test_answers_that_are_too_large(pair: Pair, backend: Backend, protocol: Protocol) -> None:
+    """`content` has seven bytes: with a length, with chunks, and for HEAD with none of them."""
+    of = {"/at-most-6": 6, "/at-most-7": 7}
+    handlers = {
+        path: proxy(backend.url, strip_prefix=path, max_response_bytes=limit, ejection={"failures": 1})
+        for path, limit in of.items()
+    }
+    with serve(pair, handlers) as engine:
+        for path in ("/trailers", "/length"):
+            assert ask(protocol, engine.port, f"/at-most-7{path}").body == b"content"
+        assert ask(protocol, engine.port, "/at-most-6/length").status == 502
+        assert ask(protocol, engine.port, "/at-most-6/length", "HEAD").status == 200
+        with pytest.raises((OSError, VelocityError, HTTPException)):
+            ask(protocol, engine.port, "/at-most-6/trailers")
+        assert ask(protocol, engine.port, "/at-most-7/length").body == b"content", "nobody is to blame"
+        line = engine.line_with("upstream_failed", "at-most-6")
+        assert "kind=size" in line
 
 
 @pytest.mark.parametrize("protocol", ["h3", "h2"])

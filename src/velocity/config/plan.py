@@ -361,6 +361,8 @@ class Proxy(_Part):
     """How long an upstream that has come back has less than its weight; 0 for not at all."""
     resolver: str | None = None
     """Address and port of the DNS server to ask where services are; None is the system's."""
+    max_response_bytes: int | None = None
+    """The largest body of an answer."""
     cache: Cache | None = None
 
 

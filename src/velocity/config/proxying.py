@@ -305,6 +305,8 @@ class UpstreamOptions(Section):
     """How long an upstream that has come back has less than its weight."""
     resolver: Resolver | None = None
     """The DNS server to ask where services are, for upstreams such as `http://_http._tcp.example.com`."""
+    max_response: Bytes | None = None
+    """The largest body of an answer."""
     tls: UpstreamTlsRule = UpstreamTlsRule()
     headers: Rewrites = Rewrites()
     cache: Annotated[CacheRule | None, Also(_cache, {"type": "boolean"})] = None
@@ -340,6 +342,7 @@ def plan_proxy(options: UpstreamOptions, strip_prefix: str, folder: Path) -> Pro
         ejection=Ejection(failures=options.eject.failures, for_ms=options.eject.duration),
         slow_start_ms=options.slow_start,
         resolver=options.resolver,
+        max_response_bytes=options.max_response,
         cache=_planned_cache(options.cache, folder),
     )
 

@@ -186,6 +186,8 @@ pub struct Proxy {
     pub slow_start_ms: u64,
     /// Address and port of the DNS server to ask where services are; `None` is the system's.
     pub resolver: Option<String>,
+    /// The largest body of an answer.
+    pub max_response_bytes: Option<u64>,
     pub cache: Option<Cache>,
 }
 

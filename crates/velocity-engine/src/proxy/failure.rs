@@ -22,7 +22,7 @@ pub struct Failure {
     pub reached: Reached,
     /// 502 or 504; 503 is for what we lack, anything else is the client's doing: of those the upstream knows nothing.
     pub status: StatusCode,
-    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`, `client`, `resources`.
+    /// A word for logs: `connect`, `tls`, `timeout`, `reset`, `protocol`, `status`, `client`, `resources`, `size`.
     pub kind: &'static str,
     pub reason: String,
     pub hint: String,

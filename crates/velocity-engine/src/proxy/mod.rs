@@ -325,6 +325,9 @@ impl Proxy {
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
+        if let Some(limit) = self.plan.max_response_bytes {
+            response = answer::limited(response, limit)?;
+        }
         if !self.plan.streaming {
             let (head, body) = response.into_parts();
             let start = replay::read(body, READ_FIRST).await.map_err(|error| Failure {

@@ -28,6 +28,7 @@ fn plan(weights: &[(u32, bool)], strip_prefix: &str) -> plan::Proxy {
         "ejection": {"failures": 3, "for_ms": 1000},
         "slow_start_ms": 0,
         "resolver": null,
+        "max_response_bytes": null,
         "cache": null,
     }))
     .unwrap()
