@@ -11,7 +11,8 @@ pub mod tcp;
 pub mod websocket;
 pub mod well_known;
 
-use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method};
 
 pub use body::Body;
 pub use prepared::Prepared;
@@ -25,6 +26,16 @@ pub fn add_fields(fields: &mut HeaderMap, more: HeaderMap) {
             fields.append(name, value);
         }
     }
+}
+
+/// How long a body is by its own account, in bytes.
+pub fn declared_length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// RFC 9110 section 8.6: methods that mean something by a body say that there is none.
+pub fn says_that_it_is_empty(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// A request over any protocol. `version()` tells which; `extensions()` holds the [`Peer`](crate::session::Peer).

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -20,18 +19,16 @@ use super::pool::{self, Key};
 use super::upload::Activity;
 use super::upstream::{Busy, Upstream};
 use crate::http::replay::Limited;
-use crate::http::{Body, Response};
+use crate::http::{Body, Response, declared_length};
 
 /// Bodies of up to this size are not streamed if they have come with their head.
 const SHORT: u64 = 64 * 1024;
 
 /// An answer whose body must not be larger than `limit` bytes. One that turns out to be breaks off.
 pub fn limited(response: Response, limit: u64) -> Result<Response, Failure> {
-    let declared = response.headers().get(CONTENT_LENGTH);
-    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let length = match response.body().is_end_stream() {
         true => Some(0), // whatever it says: HEAD, 304
-        false => response.body().len().or(declared),
+        false => response.body().len().or_else(|| declared_length(response.headers())),
     };
     match length {
         Some(length) if length > limit => Err(Failure {

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, request, response};
 use http_body::{Frame, SizeHint};
+
+use crate::http::declared_length;
 
 pub struct Received {
     stream: RecvStream,
@@ -30,10 +31,9 @@ impl Received {
     }
 
     fn new(fields: &HeaderMap, stream: RecvStream, answer: bool) -> Self {
-        let declared = fields.get(CONTENT_LENGTH);
         Self {
             stream,
-            left: declared.and_then(|length| length.to_str().ok()?.parse().ok()),
+            left: declared_length(fields),
             data_ended: false,
             answer,
         }

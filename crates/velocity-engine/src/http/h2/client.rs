@@ -16,15 +16,15 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{Ping, PingPong, Reason};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, response};
+use http::{HeaderValue, response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Received;
 use super::outgoing::{SMALL, WRITE_BUFFER, pour, remove_fields_of_connections};
-use crate::http::Body;
 use crate::http::websocket::ByConnect;
+use crate::http::{Body, says_that_it_is_empty};
 use crate::net::duplex::BoxDuplex;
 
 /// The largest header section of an answer, in bytes.
@@ -130,7 +130,7 @@ impl Connection {
         remove_fields_of_connections(&mut head.headers);
         let ends = body.is_end_stream();
         if let Some(length) = body.len()
-            && (length > 0 || matches!(head.method, Method::POST | Method::PUT | Method::PATCH))
+            && (length > 0 || says_that_it_is_empty(&head.method))
             && !head.headers.contains_key(CONTENT_LENGTH)
         {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

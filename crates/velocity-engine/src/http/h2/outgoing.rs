@@ -43,34 +43,31 @@ pub async fn pour(mut body: Body, mut stream: SendStream<Bytes>, mut sent: impl 
         });
         // The other end does not want the rest.
         let Some(frame) = frame.await else { return false };
-        let outcome = match frame.transpose() {
-            Ok(None) => stream.send_data(Bytes::new(), true).map(|()| true),
+        let ended = match frame.transpose() {
+            Ok(None) => stream.send_data(Bytes::new(), true).map(|()| true).ok(),
             Ok(Some(frame)) => match frame.into_data() {
                 Ok(data) => {
                     sent(data.len());
                     let ends = body.is_end_stream();
                     match data.is_empty() && !ends {
-                        true => Ok(false),
-                        false => stream.send_data(data, ends).map(|()| ends),
+                        true => Some(false),
+                        false => stream.send_data(data, ends).map(|()| ends).ok(),
                     }
                 }
                 Err(frame) => {
                     stream.reserve_capacity(0);
                     let mut fields = frame.into_trailers().unwrap_or_default();
                     remove_fields_of_connections(&mut fields);
-                    stream.send_trailers(fields).map(|()| true)
+                    stream.send_trailers(fields).map(|()| true).ok()
                 }
             },
             // The other end must not take what it has for the whole.
-            Err(_) => {
-                stream.send_reset(Reason::INTERNAL_ERROR);
-                return false;
-            }
+            Err(_) => None,
         };
-        match outcome {
-            Ok(false) => {}
-            Ok(true) => return true,
-            Err(_) => {
+        match ended {
+            Some(false) => {}
+            Some(true) => return true,
+            None => {
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return false;
             }

@@ -21,7 +21,7 @@ use super::{Ask, Cache, Cached, FAILED, Missing, REFUSED, ttl};
 use crate::call::Call;
 use crate::files::conditional::{Validators, Verdict};
 use crate::files::not_modified;
-use crate::http::{Body, Response};
+use crate::http::{Body, Response, declared_length};
 use crate::proxy::Proxied;
 use crate::router::Params;
 
@@ -261,10 +261,7 @@ impl Cache {
         stored: &mut bool,
     ) -> Response {
         let (parts, body) = response.into_parts();
-        let declared = parts
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let declared = declared_length(&parts.headers);
         let expected = body.len().or(declared);
         // What is shorter than it says has broken off.
         let consistent = declared.is_none() || declared == expected;

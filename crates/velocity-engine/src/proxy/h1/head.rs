@@ -7,10 +7,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, response};
 
-use crate::http::Body;
 use crate::http::h1::body::{Framing, Of};
 use crate::http::h1::fields;
 use crate::http::h1::outgoing::{Ends, Outgoing};
+use crate::http::{Body, declared_length, says_that_it_is_empty};
 
 /// Fields of an answer.
 const MAX_FIELDS: usize = 100;
@@ -37,12 +37,8 @@ pub fn outgoing(mut request: Request<Body>) -> Outgoing {
     let mut text = BytesMut::with_capacity(ROOM);
     write(&request, &mut text);
     let body = std::mem::take(request.body_mut());
-    let declared = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    // RFC 9110 section 8.6: methods that mean something by a body say that there is none.
-    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let declared = declared_length(request.headers());
+    let expected = says_that_it_is_empty(request.method());
     let length = body.len().or(declared);
     match length {
         None => fields::write("transfer-encoding", b"chunked", &mut text),
