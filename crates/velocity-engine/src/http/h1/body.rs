@@ -120,7 +120,7 @@ impl Chunked {
                     let Some(end) = memchr::memchr(b'\n', received) else {
                         return more(received, MAX_LINE);
                     };
-                    let line = received.split_to(end + 1);
+                    let line = received.split_to(within(end + 1, MAX_LINE)?);
                     let line = line.strip_suffix(b"\r\n").ok_or("a chunk has no size")?;
                     let line = match self.of {
                         Of::Request => line,
@@ -159,7 +159,8 @@ impl Chunked {
                     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else {
                         return more(received, MAX_HEAD);
                     };
-                    let trailers = trailers(&received.split_to(end + 4), self.of).ok_or("the trailers are none")?;
+                    let text = received.split_to(within(end + 4, MAX_HEAD)?);
+                    let trailers = trailers(&text, self.of).ok_or("the trailers are none")?;
                     self.next = Part::Nothing;
                     return Ok(Next::Frame(Frame::trailers(trailers)));
                 }
@@ -171,9 +172,15 @@ impl Chunked {
 
 /// A line or a block is not here yet, and may be this long.
 fn more(received: &BytesMut, at_most: usize) -> Result<Next, &'static str> {
-    match received.len() > at_most {
+    within(received.len(), at_most).map(|_| Next::More(READ))
+}
+
+/// The length of a line or a block, or of what is here of it. One that came whole is held to what one that comes in
+/// parts is: what is understood does not depend on how it was read.
+fn within(length: usize, at_most: usize) -> Result<usize, &'static str> {
+    match length > at_most {
         true => Err("the size of a chunk, or the trailers, are too long"),
-        false => Ok(Next::More(READ)),
+        false => Ok(length),
     }
 }
 
@@ -213,4 +220,34 @@ fn trailers(text: &[u8], of: Of) -> Option<HeaderMap> {
 /// Whether no line of a text ends with a bare LF.
 fn ends_with_crlf(text: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', text).all(|at| at > 0 && text[at - 1] == b'\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a body that is here as a whole is read to its end.
+    fn is_read(body: &str, of: Of) -> bool {
+        let (mut framing, mut received) = (Framing::chunked(of), BytesMut::from(body));
+        while let Ok(next) = framing.next(&mut received) {
+            match next {
+                Next::More(_) => return false,
+                Next::End => return true,
+                Next::Frame(_) => {}
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn what_comes_whole_may_be_no_longer_than_what_comes_in_parts() {
+        let line = |length: usize| format!("0;{}\r\n\r\n", "x".repeat(length - "0;\r\n".len()));
+        let trailers = |length: usize| format!("0\r\na: {}\r\n\r\n", "x".repeat(length - "a: \r\n\r\n".len()));
+        for of in [Of::Request, Of::Answer] {
+            assert!(is_read(&line(MAX_LINE), of));
+            assert!(!is_read(&line(MAX_LINE + 1), of));
+            assert!(is_read(&trailers(MAX_HEAD), of));
+            assert!(!is_read(&trailers(MAX_HEAD + 1), of));
+        }
+    }
 }

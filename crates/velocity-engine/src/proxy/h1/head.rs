@@ -8,8 +8,8 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, response};
 
 use crate::http::h1::body::{Framing, Of};
-use crate::http::h1::fields;
 use crate::http::h1::outgoing::{Ends, Outgoing};
+use crate::http::h1::{MAX_HEAD, fields};
 use crate::http::{Body, declared_length, says_that_it_is_empty};
 
 /// Fields of an answer.
@@ -89,8 +89,9 @@ impl Head {
         let mut parsed = httparse::Response::new(&mut []);
         let parser = httparse::ParserConfig::default();
         let length = match parser.parse_response_with_uninit_headers(&mut parsed, received, &mut fields) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Ok(None),
+            Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+            Ok(httparse::Status::Partial) if received.len() < MAX_HEAD => return Ok(None),
+            Ok(_) => return Err("the head of the answer is too large"),
             Err(httparse::Error::TooManyHeaders) => return Err("the answer has too many fields"),
             Err(_) => return Err("what came is no answer of HTTP/1.1"),
         };

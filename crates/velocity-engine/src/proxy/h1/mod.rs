@@ -20,9 +20,9 @@ use tokio_util::io::poll_read_buf;
 use self::head::Head;
 use super::failure::{Failure, Reached};
 use crate::http::Body;
+use crate::http::h1::READ;
 use crate::http::h1::body::{self, Framing};
 use crate::http::h1::outgoing::{Broken, Outgoing};
-use crate::http::h1::{MAX_HEAD, READ};
 use crate::net::duplex::BoxDuplex;
 
 /// What is read at once while a head is awaited: most answers of applications are shorter.
@@ -175,9 +175,6 @@ impl Connection {
                     return Ok(Some((head, framing)));
                 }
             }
-        }
-        if self.received.len() >= MAX_HEAD {
-            return Err("the head of the answer is too large");
         }
         self.received.reserve(FIRST_READ);
         Ok(None)

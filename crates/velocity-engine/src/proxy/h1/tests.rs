@@ -4,6 +4,7 @@ use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::http::h1::MAX_HEAD;
 
 /// What a request comes to when the upstream says this, in pieces of that size, and then closes.
 async fn told(
@@ -227,6 +228,17 @@ async fn what_has_no_end_is_given_up() {
     }
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(101));
     assert!(told(Method::GET, many.leak().as_bytes(), 10_000).await.is_err());
+}
+
+#[test]
+fn a_head_that_comes_whole_may_be_no_longer_than_one_that_comes_in_parts() {
+    let head = |length: usize| {
+        let (before, after) = ("HTTP/1.1 200 OK\r\na: ", "\r\n\r\n");
+        let value = "x".repeat(length - before.len() - after.len());
+        BytesMut::from(&*format!("{before}{value}{after}"))
+    };
+    assert!(matches!(Head::parse(&mut head(MAX_HEAD)), Ok(Some(_))));
+    assert!(Head::parse(&mut head(MAX_HEAD + 1)).is_err());
 }
 
 /// What an upstream gets of a request.
