@@ -26,7 +26,14 @@ class Velocity(Contestant):
     def version(self) -> str:
         if not Path(self.executable).exists():
             raise Unavailable("velocity is not built\nhint: run `make build`, then `make bench`")
-        return output([self.executable, "--version"]).split()[-1]
+        how = "built by profile" if self.is_optimized() else "ordinary release build"
+        return f"{output([self.executable, '--version']).split()[-1]} ({how})"
+
+    def is_optimized(self) -> bool:
+        """Whether the core in use is what `make optimized` has built, which leaves a stamp behind."""
+        environment = Path(self.executable).absolute().parents[1]
+        core, stamp = environment.parent / "src" / "velocity" / "_core.abi3.so", environment / ".optimized"
+        return core.exists() and stamp.exists() and core.stat().st_mtime <= stamp.stat().st_mtime
 
     def command(self, port: int) -> list[str]:
         return [
