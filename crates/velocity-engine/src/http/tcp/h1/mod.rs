@@ -80,7 +80,7 @@ impl Connection<'_> {
     {
         let mut shutdown = self.shutdown.clone();
         let mut draining = Some(pin!(shutdown.draining()));
-        let mut timer = pin!(sleep_until(self.progress.last() + self.header_timeout()));
+        let mut timer = pin!(sleep_until(self.due(None)));
         loop {
             let head = match self.next(&wire, &mut draining, timer.as_mut()).await? {
                 Some(Ok(head)) => head,
@@ -139,8 +139,12 @@ impl Connection<'_> {
         }
     }
 
-    fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.limits.header_timeout_ms)
+    /// Until when a head that began then has to be here as a whole; or until when one has to begin.
+    fn due(&self, began: Option<Instant>) -> Instant {
+        match began {
+            Some(began) => began + Duration::from_millis(self.limits.header_timeout_ms),
+            None => self.progress.last() + Duration::from_millis(self.limits.idle_timeout_ms),
+        }
     }
 
     /// Wait for the head of the next request; `None` if there is none, or not in time. `draining` is gone once it has come.
@@ -155,7 +159,7 @@ impl Connection<'_> {
         D: Future<Output = ()>,
     {
         let mut follow = Follow::default();
-        // When the head began. Until then the time counts from the end of the previous answer, so it bounds idle time as well.
+        // When the head began.
         let mut began: Option<Instant> = None;
         poll_fn(|cx| {
             loop {
@@ -185,7 +189,7 @@ impl Connection<'_> {
                 {
                     *draining = None;
                 }
-                let head_due = began.unwrap_or_else(|| self.progress.last()) + self.header_timeout();
+                let head_due = self.due(began);
                 let due = match (&draining, began) {
                     (Some(_), _) => head_due,
                     (None, None) => return Poll::Ready(Ok(None)),
