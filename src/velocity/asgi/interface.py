@@ -27,6 +27,8 @@ def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, boo
         from a2wsgi import WSGIMiddleware
 
         return _measured(WSGIMiddleware(application, workers=_WSGI_THREADS)), False
+    if interface == "asgi2":
+        return _single(application), True
     if isinstance(application, type) and not _takes(application, 3):
         raise ApplicationError(
             "APPLICATION_INVALID",
@@ -34,6 +36,15 @@ def adapt(application: Any, interface: Interface, target: str) -> tuple[Any, boo
             "name an instance of it, or add --factory",
         )
     return application, True
+
+
+def _single(application: Any) -> Any:
+    """ASGI 2 was called twice: for an instance with the scope, and that with `receive` and `send`."""
+
+    async def single(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await application(scope)(receive, send)
+
+    return single
 
 
 def _measured(application: Any) -> Any:

@@ -37,6 +37,8 @@ def load(program: Program) -> Any:
     folder = str(Path(program.app_dir).absolute())
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    if program.log_config is not None:
+        _configure_logging(Path(program.log_config))
     module_name, _, attribute = program.target.partition(":")
     found: Any = _import(program, module_name, folder)
     for name in attribute.split("."):
@@ -145,6 +147,29 @@ def _offers(module: Any) -> str:
         name for name, value in named if not name.startswith("_") and callable(value) and not isinstance(value, type)
     ]
     return ", ".join(names[:5])
+
+
+def _configure_logging(file: Path) -> None:
+    """Have `logging` do what a file says: JSON or YAML for `dictConfig`, else what `fileConfig` reads.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    import logging.config
+
+    try:
+        if file.suffix in (".json", ".yaml", ".yml"):
+            import yaml  # of which JSON is a part
+
+            logging.config.dictConfig(yaml.safe_load(file.read_text("utf-8")))
+        else:
+            file.read_text("utf-8")  # fileConfig says of every file that it has no sections
+            logging.config.fileConfig(file, disable_existing_loggers=False)
+    except Exception as error:  # whatever the handlers that it names may raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        first = " ".join(reason.split())[:200]
+        hint = "see logging.config in Python's documentation: JSON and YAML are for dictConfig, others for fileConfig"
+        raise ConfigError("LOG_CONFIG_INVALID", f"--log-config: {file}: {first}", hint) from None
 
 
 def _read_variables(name: str) -> None:

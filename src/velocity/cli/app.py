@@ -79,6 +79,12 @@ def dispatch(arguments: list[str]) -> int:
         VelocityError: what the command could not do.
     """
     first = arguments[0] if arguments else ""
+    if first == "serve":
+        from velocity.cli import uvicorn
+
+        arguments, notes = uvicorn.translate(arguments)
+        for note in notes:
+            style.note(note)
     verbs = (first,) if first in VERBS else () if first in ("version", "--version") else VERBS
     try:
         result = build(verbs)(arguments, prog_name="velocity", standalone_mode=False, obj=arguments)

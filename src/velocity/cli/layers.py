@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["discoverable", "files", "given"]
 
-_NOT_VALUES = {"config", "edge_config", "verbose"}
+_NOT_VALUES = {"config", "edge_config", "verbose", "log_level"}
 
 
 def discoverable() -> bool:

@@ -117,6 +117,15 @@ def serve(
             metavar="NETWORK",
         ),
     ] = None,
+    trusted_proxies: Annotated[
+        list[str] | None,
+        _flag(
+            "--trusted-proxies",
+            "Network whose Forwarded and X-Forwarded-For are believed; repeatable.",
+            _SERVER,
+            metavar="NETWORK",
+        ),
+    ] = None,
     workers: Annotated[
         str | None,
         _flag("--workers", "Threads; with an application, processes for it.", _SERVER, "one for each CPU", metavar="N"),
@@ -186,6 +195,35 @@ def serve(
             "on",
         ),
     ] = None,
+    ws_max_size: Annotated[
+        str | None,
+        _flag("--ws-max-size", "Largest message of a WebSocket.", _APPLICATION, "16MiB", metavar="BYTES"),
+    ] = None,
+    ws_ping_interval: Annotated[
+        float | None,
+        _flag(
+            "--ws-ping-interval",
+            "Silence after which a WebSocket is pinged, and given up after twice as much.",
+            _APPLICATION,
+            "20",
+            min=0,
+            metavar="SECONDS",
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        _flag(
+            "--header", "Field of answers that have none of this name; repeatable.", _APPLICATION, metavar="NAME:VALUE"
+        ),
+    ] = None,
+    server_header: Annotated[
+        bool | None,
+        _flag("--server-header/--no-server-header", "Answers say Server: velocity.", _APPLICATION, "on"),
+    ] = None,
+    loop: Annotated[
+        str | None,
+        _flag("--loop", "auto, asyncio or uvloop.", _APPLICATION, "uvloop where it is installed", metavar="NAME"),
+    ] = None,
     limit_max_requests: Annotated[
         str | None,
         _flag(
@@ -211,6 +249,18 @@ def serve(
         ),
     ] = None,
     reload: Annotated[bool | None, _flag("--reload", "Take its code anew when it changes.", _APPLICATION)] = None,
+    reload_dir: Annotated[
+        list[str] | None,
+        _flag("--reload-dir", "Folder to watch; repeatable.", _APPLICATION, "--app-dir", metavar="DIR"),
+    ] = None,
+    reload_include: Annotated[
+        list[str] | None,
+        _flag("--reload-include", "Files that count beside *.py and .env; repeatable.", _APPLICATION, metavar="GLOB"),
+    ] = None,
+    reload_exclude: Annotated[
+        list[str] | None,
+        _flag("--reload-exclude", "Files and folders that do not; repeatable.", _APPLICATION, metavar="GLOB"),
+    ] = None,
     timeout_graceful_shutdown: Annotated[
         float | None,
         _flag("--timeout-graceful-shutdown", "The same as --grace-period.", _APPLICATION, min=0, metavar="SECONDS"),
@@ -223,6 +273,10 @@ def serve(
     max_sessions: Annotated[
         str | None, _flag("--max-sessions", "Connections at once.", _LIMITS, "no limit", metavar="N")
     ] = None,
+    idle_timeout: Annotated[
+        str | None,
+        _flag("--idle-timeout", "For a connection without a request.", _LIMITS, "60s", metavar="TIME"),
+    ] = None,
     max_datagram_size: Annotated[
         str | None,
         _flag("--max-datagram-size", "Largest UDP payload.", _LIMITS, "discovered, up to 1452", metavar="BYTES"),
@@ -233,6 +287,14 @@ def serve(
     log_format: Annotated[
         str | None,
         _flag("--log-format", "json or text.", _LOGS, "text on a terminal, else json", metavar="FORMAT"),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        _flag("--log-level", "error, warning, info, debug or trace.", _LOGS, "info", metavar="LEVEL"),
+    ] = None,
+    log_config: Annotated[
+        str | None,
+        _flag("--log-config", "File for Python's logging.config, for what an application logs.", _LOGS, metavar="FILE"),
     ] = None,
     verbose: Annotated[
         int,
@@ -275,6 +337,8 @@ def serve(
         "client_auth": client_auth,
         "client_crl": client_crl,
         "proxy_protocol": proxy_protocol,
+        "trusted_proxies": trusted_proxies,
+        "idle_timeout": idle_timeout,
         "workers": workers,
         "listings": listings,
         "dotfiles": dotfiles,
@@ -295,11 +359,19 @@ def serve(
         "limit_max_requests": limit_max_requests,
         "limit_max_requests_jitter": limit_max_requests_jitter,
         "timeout_worker_healthcheck": timeout_worker_healthcheck,
+        "ws_max_size": ws_max_size,
+        "ws_ping_interval": ws_ping_interval,
+        "header": header,
+        "server_header": server_header,
+        "loop": loop,
+        "log_config": log_config,
         "reload": reload,
+        "reload_dir": reload_dir,
+        "reload_include": reload_include,
+        "reload_exclude": reload_exclude,
     }
     given["listen"] = _listen(listen, host, port)
-    if timeout_graceful_shutdown is not None:
-        grace_period = timeout_graceful_shutdown
+    grace = grace_period if timeout_graceful_shutdown is None else timeout_graceful_shutdown
     configured = config is not None or edge_config is not None or bool(proxy)
     if app is not None and configured:
         raise ConfigError(
@@ -313,7 +385,7 @@ def serve(
     if any(value is not None for value in tuning):
         raise ConfigError("PROXY_MISSING", "there is no proxy to tune", "name the server behind with --proxy URL")
     options = ServeOptions.check({name: value for name, value in given.items() if value not in (None, [])})
-    runtime = launch.Runtime.check(log_format, verbose, grace_period)
+    runtime = launch.Runtime.check(log_format, _verbosity(verbose, log_level), grace)
     prepared = launch.prepare(options, runtime)
     if not prepared.programs:  # what an application is made of, nobody knows
         warm.remember(context.obj, prepared)
@@ -336,12 +408,50 @@ def _listen(listen: list[str] | None, host: str | None, port: str | None) -> lis
     return [f"[{address}]:{port or 4433}" if ":" in address and address[0] != "[" else f"{address}:{port or 4433}"]
 
 
+_LEVELS = {"critical": -1, "error": -1, "warning": -1, "warn": -1, "info": 0, "debug": 1, "trace": 2}
+"""As verbosity: how many `-v` they are."""
+
+
+def _verbosity(verbose: int, level: str | None) -> int:
+    """How much to log, by count or by name.
+
+    Raises:
+        ConfigError: an unknown name, or both.
+    """
+    from velocity.errors import ConfigError
+
+    if level is None:
+        return verbose
+    if verbose:
+        raise ConfigError("OPTION_INVALID", "--log-level and -v exclude each other", "leave out one of them")
+    if level.lower() not in _LEVELS:
+        hint = "choose error, warning, info, debug or trace"
+        raise ConfigError("OPTION_INVALID", f"--log-level: unknown level {level!r}", hint)
+    return _LEVELS[level.lower()]
+
+
 def _serve_configured(context: typer.Context, config: str | None, edge_config: str | None) -> int:
     """Serve what configuration files say."""
     from velocity.cli import layers
+    from velocity.config.options import OF_APPLICATIONS
+    from velocity.config.source import Given
+    from velocity.errors import ConfigError
     from velocity.server import configured, launch
 
     parameters = context.params
-    runtime = launch.Runtime.check(parameters["log_format"], parameters["verbose"], parameters["grace_period"])
     given = layers.given(context)
+    for name in OF_APPLICATIONS:
+        if name in given:
+            raise ConfigError(
+                "APPLICATION_CONFLICT",
+                f"{given[name].name} is for an application that the command line names",
+                "say it in the configuration file, in the route of the application",
+            )
+    if "timeout_graceful_shutdown" in given:
+        given["grace_period"] = given.pop("timeout_graceful_shutdown")
+    if "host" in given or "port" in given:
+        name = given["host" if "host" in given else "port"].name
+        given["listen"] = Given(name, _listen(parameters["listen"], parameters["host"], parameters["port"]))
+    verbosity = _verbosity(parameters["verbose"], parameters["log_level"])
+    runtime = launch.Runtime.check(parameters["log_format"], verbosity, parameters["grace_period"])
     return configured.run(configured.Request(*layers.files(config, edge_config, given), given, runtime), style.note)

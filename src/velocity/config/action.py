@@ -168,6 +168,10 @@ class PythonRoute(RouteBase):
     limit_concurrency: Count | None = None
     ws_per_message_deflate: bool = True
     """Compress messages of WebSockets where the client offers it."""
+    ws_max_size: Annotated[Bytes, Field(ge=1, le=1 << 30)] = 16 << 20
+    """The largest message of a WebSocket that is taken."""
+    ws_ping_interval: Duration = 20_000
+    """How long a client may be silent before it is pinged, and then again before it is given up; 0 is never."""
     timeout: Duration | None = None
     """For the head of an answer."""
 

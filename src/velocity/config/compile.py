@@ -8,6 +8,7 @@ from velocity.config.plan import (
     ClientAuth,
     Fallback,
     Files,
+    Headers,
     Limits,
     Listener,
     Log,
@@ -46,7 +47,13 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
             files=files if options.has_files else None,
             limit_concurrency=options.limit_concurrency,
             ws_per_message_deflate=options.ws_per_message_deflate,
+            ws_max_message_bytes=options.ws_max_size,
+            ws_ping_ms=round(options.ws_ping_interval * 1000) or None,
         )
+    removed = () if options.server_header or "server" in dict(options.header) else ("server",)
+    filters = (Headers(default=options.header, remove=removed),) if options.header or removed else ()
+    match = Match(kind="prefix", value="/")
+    route = Route(name="root", match=match, filters=tuple(range(len(filters))), handler=handler)
     return Plan(
         listeners=tuple(Listener(address=address, alpn=options.alpn) for address in options.listen),
         tls=Tls(
@@ -55,8 +62,14 @@ def compile_plan(options: ServeOptions, certificate: Certificate) -> Plan:
             client_auth=_client_auth(options),
             fallback=Fallback(alpn=options.fallback_alpn, host=options.fallback_host, port=options.fallback_port),
         ),
-        limits=Limits(max_sessions=options.max_sessions, max_datagram_size=options.max_datagram_size),
-        sites=(Site(routes=(Route(name="root", match=Match(kind="prefix", value="/"), handler=handler),)),),
+        limits=Limits(
+            max_sessions=options.max_sessions,
+            max_datagram_size=options.max_datagram_size,
+            idle_timeout_ms=options.idle_timeout,
+        ),
+        sites=(Site(routes=(route,)),),
+        filters=filters,
+        trusted_proxies=options.trusted_proxies,
         proxy_protocol=ProxyProtocol(trusted=options.proxy_protocol) if options.proxy_protocol else None,
         log=Log(access=options.access_log),
         workers=options.threads,

@@ -45,6 +45,8 @@ SETTINGS = (
     Setting("max_sessions", ("server", "limits", "max_sessions")),
     Setting("max_datagram_size", ("server", "limits", "max_datagram_size")),
     Setting("proxy_protocol", ("server", "proxy_protocol", "trusted")),
+    Setting("trusted_proxies", ("server", "trusted_proxies")),
+    Setting("idle_timeout", ("server", "limits", "idle_timeout")),
     Setting("workers", ("server", "workers")),
     Setting("grace_period", ("server", "grace_period")),
     Setting("access_log", ("telemetry", "access_log"), (("server", "telemetry", "access_log"),)),
@@ -158,7 +160,7 @@ def _put(tree: Tree, path: KeyPath, given: Given) -> None:
 def _as_in_files(parameter: str, given: Given) -> Given:
     """The value of a flag as a file would have it."""
     value = given.value
-    if parameter in ("listen", "domain", "permit", "client_crl", "proxy_protocol"):
+    if parameter in ("listen", "domain", "permit", "client_crl", "proxy_protocol", "trusted_proxies"):
         words = [value] if isinstance(value, str) else value
         return Given(given.name, [word.strip() for item in words for word in item.split(",") if word.strip()])
     if parameter == "grace_period":

@@ -12,8 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from velocity.config.plan import Alpn, Profile
-from velocity.config.program import Interface, Lifespan, Program, parse_target
-from velocity.config.quantities import parse_network
+from velocity.config.program import Interface, Lifespan, Loop, Program, parse_target
+from velocity.config.quantities import (
+    parse_duration,
+    parse_field_name,
+    parse_field_value,
+    parse_network,
+    parse_size,
+)
 from velocity.config.values import (
     DEFAULT_ALPN,
     DEFAULT_LISTEN,
@@ -94,6 +100,23 @@ def _root_path(value: str) -> str:
     return path
 
 
+def _idle_timeout(value: Any) -> Any:
+    milliseconds = parse_duration(value)
+    if not milliseconds:
+        raise BadValueError("0 is no time: nobody would be that fast", "for example 60s")
+    return milliseconds
+
+
+def _header_list(values: Any) -> Any:
+    fields = []
+    for value in [values] if isinstance(values, str) else values:
+        name, colon, text = str(value).partition(":")
+        if not colon:
+            raise BadValueError(f"{value!r} is no header field", "for example X-Frame-Options:DENY")
+        fields.append((parse_field_name(name), parse_field_value(text)))
+    return tuple(fields)
+
+
 _File = Annotated[Path, BeforeValidator(_path)]
 
 OF_APPLICATIONS = (
@@ -105,10 +128,19 @@ OF_APPLICATIONS = (
     "env_file",
     "limit_concurrency",
     "ws_per_message_deflate",
+    "ws_max_size",
+    "ws_ping_interval",
+    "header",
+    "server_header",
+    "log_config",
+    "loop",
     "limit_max_requests",
     "limit_max_requests_jitter",
     "timeout_worker_healthcheck",
     "reload",
+    "reload_dir",
+    "reload_include",
+    "reload_exclude",
 )
 """Options that say something of an application only."""
 
@@ -138,6 +170,9 @@ class ServeOptions(BaseModel):
     fallback_host: Annotated[str | None, AfterValidator(_host)] = None
     fallback_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     proxy_protocol: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_network_list)] = ()
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_network_list)] = ()
+    idle_timeout: Annotated[int, BeforeValidator(_idle_timeout)] = 60_000
+    """Milliseconds."""
     max_sessions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_datagram_size: Annotated[int, Field(ge=1200, le=65527)] | None = None
     listings: bool = False
@@ -155,10 +190,21 @@ class ServeOptions(BaseModel):
     env_file: _File | None = None
     limit_concurrency: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     ws_per_message_deflate: bool = True
+    ws_max_size: Annotated[int, BeforeValidator(parse_size), Field(ge=1, le=1 << 30)] = 16 << 20
+    """Bytes."""
+    ws_ping_interval: Annotated[float, Field(ge=0, le=86400)] = 20.0
+    """Seconds; 0 is never."""
+    header: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_header_list)] = ()
+    server_header: bool = True
+    log_config: _File | None = None
+    loop: Loop = "auto"
     limit_max_requests: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
     limit_max_requests_jitter: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     timeout_worker_healthcheck: Annotated[float, Field(ge=1, le=86400)] = 30.0
     reload: bool = False
+    reload_dir: Annotated[tuple[_File, ...], BeforeValidator(_words)] = ()
+    reload_include: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    reload_exclude: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
 
     @property
     def has_files(self) -> bool:
@@ -181,7 +227,11 @@ class ServeOptions(BaseModel):
             max_requests_jitter=self.limit_max_requests_jitter,
             workers=self._processes,
             healthcheck=self.timeout_worker_healthcheck,
-            watched=(str(self.app_dir.absolute()),) if self.reload else (),
+            watched=tuple(str(path.absolute()) for path in self.reload_dir or (self.app_dir,)) if self.reload else (),
+            watched_too=self.reload_include,
+            unwatched=self.reload_exclude,
+            loop=self.loop,
+            log_config=None if self.log_config is None else str(self.log_config.absolute()),
         )
 
     @property
@@ -214,6 +264,7 @@ class ServeOptions(BaseModel):
     def _check_application(self) -> None:
         if self.app is not None:
             parse_target(self.app)
+            self._check_reload()
             return
         for name in OF_APPLICATIONS:
             if name in self.model_fields_set:
@@ -222,6 +273,14 @@ class ServeOptions(BaseModel):
                     f"--{name.replace('_', '-')} is for an application, and there is none",
                     "name it: velocity serve MODULE:ATTRIBUTE",
                 )
+
+    def _check_reload(self) -> None:
+        for name in ("reload_dir", "reload_include", "reload_exclude"):
+            if getattr(self, name) and not self.reload:
+                raise ConfigError("OPTION_INVALID", f"--{name.replace('_', '-')} needs --reload", "add --reload")
+        for folder in self.reload_dir:
+            if not folder.is_dir():
+                raise ConfigError("OPTION_INVALID", f"--reload-dir: {folder} is not a folder", "name one that is there")
 
     def _check_policy(self) -> None:
         if self.profile not in self.permit:

@@ -380,6 +380,10 @@ class Python(_Part):
     """Requests at once; more get 503."""
     ws_per_message_deflate: bool = True
     """Whether messages of WebSockets are compressed where the client offers it."""
+    ws_max_message_bytes: int = 16 << 20
+    """The largest message of a WebSocket that is taken."""
+    ws_ping_ms: int | None = 20_000
+    """How long a client may be silent before it is pinged, and then again before it is given up; None is never."""
     timeout_ms: int | None = None
     """For the head of an answer."""
 

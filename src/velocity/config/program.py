@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 
 from velocity.errors import ConfigError
 
-__all__ = ["Interface", "Lifespan", "Program", "parse_target"]
+__all__ = ["Interface", "Lifespan", "Loop", "Program", "parse_target"]
 
 Lifespan = Literal["auto", "on", "off"]
-Interface = Literal["auto", "asgi", "wsgi"]
+Interface = Literal["auto", "asgi", "asgi2", "wsgi"]
+Loop = Literal["auto", "asyncio", "uvloop"]
 
 
 class Program(NamedTuple):
@@ -35,6 +36,14 @@ class Program(NamedTuple):
     """Seconds that the event loop of a worker may be blocked before it is killed."""
     watched: tuple[str, ...] = ()
     """Folders: when Python files there change, the workers are replaced."""
+    watched_too: tuple[str, ...] = ()
+    """Patterns of other files that count as code."""
+    unwatched: tuple[str, ...] = ()
+    """Patterns of files, or folders, that do not."""
+    loop: Loop = "auto"
+    """The event loop; `auto` is uvloop where it is installed."""
+    log_config: str | None = None
+    """A file for `logging.config`, read before the application is imported."""
 
     @property
     def name(self) -> str:

@@ -320,6 +320,8 @@ class _Compiler:
                 root_path=_stripped(route.root_path, match.value if match.kind == "prefix" else "/"),
                 limit_concurrency=route.limit_concurrency,
                 ws_per_message_deflate=route.ws_per_message_deflate,
+                ws_max_message_bytes=route.ws_max_size,
+                ws_ping_ms=route.ws_ping_interval or None,
                 timeout_ms=route.timeout or None,
             )
         else:

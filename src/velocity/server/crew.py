@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from enum import Enum, auto
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velocity import _core
@@ -29,6 +28,7 @@ from velocity.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
     from velocity.config.embedding import AppRules
     from velocity.config.program import Program
@@ -216,7 +216,7 @@ class Crew:
         await member.leave(self._patience)
 
     async def _watch(self) -> None:
-        async for files in development.changes(tuple(map(Path, self._program.watched))):
+        async for files in development.changes(self._program):
             self._changed.put_nowait(files)
 
     async def _follow(self) -> None:

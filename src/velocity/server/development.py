@@ -12,26 +12,34 @@ if TYPE_CHECKING:
 
     from watchfiles import Change
 
+    from velocity.config.program import Program
+
 __all__ = ["changes", "forget_bytecode", "names"]
 
 _MAX_NAMED = 3
 
 
-async def changes(folders: tuple[Path, ...]) -> AsyncIterator[frozenset[Path]]:
-    """Files that have changed together, for as long as anybody asks.
-
-    Args:
-        folders: what is watched, with all that is below.
-    """
+async def changes(program: Program) -> AsyncIterator[frozenset[Path]]:
+    """Files of an application's code that have changed together, for as long as anybody asks."""
     import watchfiles  # a tenth of a second, for those who watch
 
-    python = watchfiles.PythonFilter()
+    python, anything = watchfiles.PythonFilter(), watchfiles.DefaultFilter()
 
-    def is_code(change: Change, path: str) -> bool:
-        return python(change, path) or Path(path).name.startswith(".env")
+    def is_code(change: Change, name: str) -> bool:
+        path = Path(name)
+        if any(_is_meant(path, pattern) for pattern in program.unwatched):
+            return False
+        if python(change, name) or path.name.startswith(".env"):
+            return True
+        return anything(change, name) and any(_is_meant(path, pattern) for pattern in program.watched_too)
 
-    async for found in watchfiles.awatch(*folders, watch_filter=is_code):
+    async for found in watchfiles.awatch(*map(Path, program.watched), watch_filter=is_code):
         yield frozenset(Path(name) for _, name in found)
+
+
+def _is_meant(path: Path, pattern: str) -> bool:
+    """Whether a pattern, `*.html` or `made`, is for this file, or for a folder that it is in."""
+    return any(one.match(pattern) for one in (path, *path.parents))
 
 
 def names(files: frozenset[Path]) -> str:

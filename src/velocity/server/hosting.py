@@ -73,7 +73,7 @@ def serve(
     # Before the runner, which would install a handler of its own.
     handlers = {number: signal.signal(number, hosting.signalled) for number in hosting.awaited}
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(programs[0].loop)) as runner:
             return runner.run(hosting.run())
     finally:
         for number, handler in handlers.items():

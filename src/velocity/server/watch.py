@@ -27,6 +27,8 @@ _TURN = 5_000
 """Milliseconds between looks when there is no event."""
 _POLL = 1.0
 """Seconds between looks where there are no events to be had."""
+_PATIENCE = 10.0
+"""Seconds for the end of the thread. Python ends badly under one that is in native code."""
 _MAX_ENTRIES = 10_000
 """Files of a folder that are looked at."""
 
@@ -74,7 +76,7 @@ class Watcher:
         """End, and wait for the end, unless it is the watcher itself that asks."""
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(2)
+            self._thread.join(_PATIENCE)
 
     def follow(self, files: set[Path]) -> None:
         """Watch these from now on. What changes between here and the next look is not lost."""

@@ -88,7 +88,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.signalled)
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(duty.program.loop)) as runner:
             return runner.run(worker.run())
     except VelocityError as error:
         lines = error.lines if isinstance(error, ApplicationError) else ()

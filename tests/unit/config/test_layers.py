@@ -18,7 +18,8 @@ server:
   alpn: [h2]
   tls: {certificate: file.pem, private_key: file.key, client_auth: {roots: file.roots, mode: require, crl: [file.crl]}}
   fallback: {alpn: h2, host: file.example, port: 1}
-  limits: {max_sessions: 1, max_datagram_size: 1201}
+  limits: {max_sessions: 1, max_datagram_size: 1201, idle_timeout: 1s}
+  trusted_proxies: 10.1.0.0/16
   proxy_protocol: {trusted: 10.1.0.0/16}
   workers: 1
   grace_period: 1s
@@ -47,6 +48,9 @@ TABLE: list[tuple[str, list[str], Any, tuple[str, str], Any, Any, Any]] = [
      1201, None),
     ("server.proxy_protocol.trusted", ["--proxy-protocol", "10.3.0.0/16"], ["10.3.0.0/16"],
      ("PROXY_PROTOCOL", "10.2.0.0/16,::1"), ["10.2.0.0/16", "::1"], "10.1.0.0/16", "absent"),
+    ("server.trusted_proxies", ["--trusted-proxies", "10.3.0.0/16"], ["10.3.0.0/16"],
+     ("TRUSTED_PROXIES", "10.2.0.0/16,::1"), ["10.2.0.0/16", "::1"], "10.1.0.0/16", []),
+    ("server.limits.idle_timeout", ["--idle-timeout", "3s"], "3s", ("IDLE_TIMEOUT", "2s"), "2s", "1s", "60s"),
     ("server.workers", ["--workers", "3"], "3", ("WORKERS", "2"), "2", 1, None),
     ("server.grace_period", ["--grace-period", "3"], "3.000s", ("GRACE_PERIOD", "2"), "2.000s", "1s", None),
     ("profiles.default", ["--profile", "secure"], "secure", ("PROFILE", "fortress"), "fortress", "light", "absent"),

@@ -131,6 +131,9 @@ impl Application for Nobody {
     fn flush(&self) {}
 }
 
+/// Longer than any server runs, and no longer than timers can be set to.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// A route's application.
 pub struct App {
     application: Arc<dyn Application>,
@@ -142,6 +145,7 @@ pub struct App {
     limit: usize,
     /// Messages of WebSockets, if the client wants it.
     deflates: bool,
+    websockets: websocket::Limits,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -158,6 +162,10 @@ impl App {
             timeout: plan.timeout_ms.map(Duration::from_millis),
             limit: plan.limit_concurrency.unwrap_or(usize::MAX),
             deflates: plan.ws_per_message_deflate,
+            websockets: websocket::Limits {
+                message: plan.ws_max_message_bytes,
+                silence: plan.ws_ping_ms.map_or(FOR_EVER, Duration::from_millis),
+            },
             in_flight: Arc::default(),
         })
     }
@@ -228,7 +236,11 @@ impl App {
                 if let Some(session) = session {
                     return webtransport::open(session.clone(), fields, draft_02, request, spoken, draining);
                 }
-                return websocket::open(call, key, fields, agreed, request, spoken, draining);
+                let manner = websocket::Manner {
+                    agreed,
+                    limits: self.websockets,
+                };
+                return websocket::open(call, key, fields, manner, request, spoken, draining);
             }
         };
         clean(&mut response, call.parts.version);

@@ -34,6 +34,8 @@ fn app(limit: Option<usize>, timeout_ms: Option<u64>, act: impl Fn(Arc<Exchange>
         files: None,
         limit_concurrency: limit,
         ws_per_message_deflate: true,
+        ws_max_message_bytes: 16 << 20,
+        ws_ping_ms: Some(20_000),
         timeout_ms,
     };
     App::new(&plan, &Applications::new([("main:app".to_owned(), known)].into())).unwrap()
@@ -153,6 +155,8 @@ fn one_that_is_not_running() {
         files: None,
         limit_concurrency: None,
         ws_per_message_deflate: true,
+        ws_max_message_bytes: 16 << 20,
+        ws_ping_ms: Some(20_000),
         timeout_ms: None,
     };
     let error = App::new(&plan, &Applications::new(HashMap::new())).err().unwrap();

@@ -36,14 +36,26 @@ use crate::http::{Body, Response};
 use crate::proxy::Switched;
 use crate::service::plain;
 
-/// The largest message, in bytes.
-const MAX_MESSAGE: usize = 16 << 20;
 /// What is on its way between the framing and the transport, in bytes.
 const PIPE: usize = 64 * 1024;
-/// How long a client may be silent before it is asked whether it is there, and then again before it is not.
-const PING_AFTER: Duration = Duration::from_secs(20);
 /// How long a client may take to answer a Close frame (RFC 6455 section 7.1.1).
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a client may do.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// The largest message, in bytes.
+    pub message: usize,
+    /// How long it may be silent before it is asked whether it is there, and then again before it is not.
+    pub silence: Duration,
+}
+
+/// How a WebSocket is spoken.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    pub agreed: Option<Agreed>,
+    pub limits: Limits,
+}
 
 /// What is said in a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,18 +113,18 @@ pub fn open(
     call: &Call<'_>,
     key: Option<HeaderValue>,
     fields: HeaderMap,
-    agreed: Option<Agreed>,
+    manner: Manner,
     request: Request,
     spoken: Body,
     draining: watch::Receiver<bool>,
 ) -> Response {
     let mut response = Response::default();
     *response.headers_mut() = fields;
-    if let Some(agreed) = agreed {
+    if let Some(agreed) = manner.agreed {
         response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed.answer());
     }
     let (ours, theirs) = tokio::io::duplex(PIPE);
-    tokio::spawn(talk(ours, agreed, request, draining));
+    tokio::spawn(talk(ours, manner, request, draining));
     if call.parts.extensions.get::<ByConnect>().is_some() {
         *response.status_mut() = StatusCode::OK;
         response.extensions_mut().insert(ByConnect);
@@ -134,20 +146,22 @@ pub fn open(
 }
 
 /// Carry a WebSocket to its end.
-async fn talk(stream: DuplexStream, agreed: Option<Agreed>, request: Request, draining: watch::Receiver<bool>) {
+async fn talk(stream: DuplexStream, manner: Manner, request: Request, draining: watch::Receiver<bool>) {
     let Some(socket) = &request.exchange.socket else { return };
+    let Manner { agreed, limits } = manner;
     let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+        .max_message_size(Some(limits.message))
+        .max_frame_size(Some(limits.message));
     let stream = Inflating::new(stream, agreed.is_some());
     let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let mut talk = Talk {
         stream,
         agreed,
+        silence: limits.silence,
         asked: false,
         closing: false,
         unsent: None,
-        timer: Box::pin(tokio::time::sleep(PING_AFTER)),
+        timer: Box::pin(tokio::time::sleep(limits.silence)),
     };
     let mut stopping = std::pin::pin!(stopping(draining));
     std::future::poll_fn(|cx| {
@@ -169,6 +183,8 @@ pub(super) async fn stopping(mut draining: watch::Receiver<bool>) {
 struct Talk {
     stream: WebSocketStream<Inflating<DuplexStream>>,
     agreed: Option<Agreed>,
+    /// That is not worth a Ping.
+    silence: Duration,
     /// A Ping is on its way.
     asked: bool,
     /// A Close frame was sent, or is about to be.
@@ -202,7 +218,7 @@ impl Talk {
                 return Poll::Ready(());
             }
             self.unsent = Some(tungstenite::Message::Ping(Bytes::new()));
-            self.timer.as_mut().reset(Instant::now() + PING_AFTER);
+            self.timer.as_mut().reset(Instant::now() + self.silence);
             let _ = self.timer.as_mut().poll(cx);
         }
         match self.send(socket, cx) {
@@ -230,7 +246,7 @@ impl Talk {
             };
             if !self.closing {
                 self.asked = false;
-                self.timer.as_mut().reset(Instant::now() + PING_AFTER);
+                self.timer.as_mut().reset(Instant::now() + self.silence);
             }
             match message {
                 tungstenite::Message::Text(text) if !self.closing => socket.received.push(Message::Text(text), false),

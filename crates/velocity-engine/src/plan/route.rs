@@ -156,6 +156,10 @@ pub struct Python {
     pub limit_concurrency: Option<usize>,
     /// Whether messages of WebSockets are compressed where the client offers it.
     pub ws_per_message_deflate: bool,
+    /// The largest message of a WebSocket that is taken, in bytes.
+    pub ws_max_message_bytes: usize,
+    /// How long a client may be silent before it is pinged, and then again before it is given up; never without.
+    pub ws_ping_ms: Option<u64>,
     /// For the head of an answer.
     pub timeout_ms: Option<u64>,
 }

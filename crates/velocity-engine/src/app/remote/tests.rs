@@ -52,6 +52,8 @@ pub fn app(pool: &Pool, timeout_ms: Option<u64>) -> App {
         files: None,
         limit_concurrency: None,
         ws_per_message_deflate: true,
+        ws_max_message_bytes: 16 << 20,
+        ws_ping_ms: Some(20_000),
         timeout_ms,
     };
     App::new(&plan, &Applications::new([("main:app".to_owned(), known)].into())).unwrap()
