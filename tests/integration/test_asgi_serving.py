@@ -178,7 +178,8 @@ def test_children_of_applications_can_be_told_to_stop(tmp_path: Path) -> None:
         assert bytes(ask("h2", server.port, "/").body) == b"-15"
 
 
-def test_from_a_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["app", "'main:app'", "'main:app', workers=2"])
+def test_from_a_program(tmp_path: Path, named: str) -> None:
     (tmp_path / "main.py").write_text(
         "import sys\n"
         "from velocity import asgi\n"
@@ -186,7 +187,8 @@ def test_from_a_program(tmp_path: Path) -> None:
         "    assert scope['type'] == 'http'\n"
         "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
         "    await send({'type': 'http.response.body', 'body': b'by itself'})\n"
-        "sys.exit(asgi.serve(app, listen='127.0.0.1:0', root_path='/x'))\n"
+        "if __name__ == '__main__':\n"
+        f"    sys.exit(asgi.serve({named}, listen='127.0.0.1:0', root_path='/x'))\n"
     )
     running = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None

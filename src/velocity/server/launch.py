@@ -163,7 +163,7 @@ def run(launch: Launch, say: Callable[[str], None]) -> int:
 
 
 def serve_application(application: Any, options: dict[str, Any]) -> int:
-    """Serve an application that is there already; see `velocity.asgi.serve`."""
+    """Serve an application that is there already, or by its name; see `velocity.asgi.serve`."""
     import sys
 
     from velocity.config.options import ServeOptions
@@ -173,24 +173,23 @@ def serve_application(application: Any, options: dict[str, Any]) -> int:
     runtime = Runtime.check(values.pop("log_format", None), values.pop("verbose", 0), values.pop("grace_period", None))
     if values.get("cert") is None:
         values.setdefault("self_signed", True)
-    prepared = prepare(ServeOptions.check({**values, "app": "__main__:app"}), runtime)
+    named = isinstance(application, str)
+    prepared = prepare(ServeOptions.check({**values, "app": application if named else "__main__:app"}), runtime)
     logs.configure(runtime.log_format, runtime.verbosity)
     program = prepared.programs[0]
-    if program.workers is not None:
+    if program.workers is not None and not named:
         raise ConfigError(
             "WORKERS_INVALID",
             "workers import the application, and this one is there already",
-            "run velocity serve MODULE:ATTRIBUTE, with --workers or --reload",
+            'name it instead: serve("MODULE:ATTRIBUTE", ...)',
         )
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    return supervise(
-        prepared,
-        lambda addresses: announce(prepared._replace(root=type(application).__name__), addresses, say),
-        loaded={program.name: application},
-    )
+    shown = prepared if named else prepared._replace(root=type(application).__name__)
+    loaded = {} if named else {program.name: application}
+    return supervise(prepared, lambda addresses: announce(shown, addresses, say), loaded=loaded)
 
 
 def supervise(
