@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.configured import BASE, serving, write
+from support.configured import BASE, Configured, serving, write
+from support.http1 import Http1
 from support.server import VELOCITY, environment, velocity
 
 if TYPE_CHECKING:
@@ -92,7 +93,21 @@ def test_addresses_need_a_restart_and_nothing_else_waits_for_it(folder: Path) ->
 def test_what_has_no_effect_yet_is_told(folder: Path) -> None:
     write(folder, f"{BASE}content: {{sites: [{{root: one}}]}}\ntickets: {{max_age: 24h}}\n")
     with serving(folder) as server:
-        assert any("tickets are not supported yet" in line for line in server.lines) or server.said("tickets")
+        server.has_said("tickets are not supported yet")
+
+
+def test_signals_are_the_servers_though_it_has_spoken_before(folder: Path) -> None:
+    """A thread that was there before would take them when the server does not wait for one, and end everything."""
+    (folder / "one/large").write_bytes(b"x" * (8 << 20))
+    write(folder, f"{BASE}content: {{sites: [{{root: one}}]}}\ntickets: {{max_age: 24h}}\n")
+    server = Configured(folder)
+    with Http1(server.port, receive_buffer=32768) as client:
+        client.send("GET", "/large")
+        client.begin()
+        for said in ("draining", "aborted"):
+            server.process.send_signal(signal.SIGTERM)
+            server.said(said)
+        assert server.process.wait(10) == 128 + signal.SIGTERM
 
 
 def test_a_configuration_that_cannot_be(folder: Path) -> None:

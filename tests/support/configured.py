@@ -66,6 +66,12 @@ class Configured:
                 assert left > 0, f"{text!r} was not said: {self.lines}"
                 self._news.wait(left)
 
+    def has_said(self, text: str, seconds: float = 10) -> None:
+        """Wait until there is a line with a text, wherever it stands: the log has a thread of its own."""
+        with self._news:
+            said = self._news.wait_for(lambda: any(text in line for line in self._log), seconds)
+            assert said, f"{text!r} was not said: {self._log}"
+
     def get(self, path: str = "/") -> tuple[int, str]:
         done = velocity("client", "get", f"{self.url}{path}", "--insecure")
         return done.returncode, done.stdout.decode()

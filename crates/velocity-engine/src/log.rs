@@ -79,8 +79,10 @@ struct Pending {
     writing: bool,
 }
 
-/// Set format and level. `libraries` also shows what rustls, quinn and h2 have to say.
+/// Set format and level. `libraries` also shows what rustls, quinn and h2 have to say. From here on there is the thread
+/// that writes, with the signals blocked that the caller has blocked.
 pub fn configure(format: Format, level: Level, libraries: bool) {
+    start_writer();
     LEVEL.store(level as u8, Ordering::Relaxed);
     FORMAT.store(
         match format {
@@ -211,13 +213,17 @@ fn lock() -> MutexGuard<'static, Pending> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn push(bytes: &[u8]) {
+fn start_writer() {
     WRITER.call_once(|| {
         // Without the thread, flush() still writes everything at the end.
         let _ = std::thread::Builder::new()
             .name("velocity-log".into())
             .spawn(write_for_ever);
     });
+}
+
+fn push(bytes: &[u8]) {
+    start_writer();
     let mut pending = lock();
     if pending.bytes.len() + bytes.len() > MAX_PENDING {
         pending.dropped += 1;

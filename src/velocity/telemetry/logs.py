@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any, Literal
 
@@ -26,7 +27,12 @@ def configure(log_format: Format | None, verbosity: int) -> None:
     _settings = (log_format, verbosity)
     terminal = sys.stderr.isatty()
     chosen = log_format or ("text" if terminal else "json")
-    _core.configure_logging(chosen, 1 + verbosity, terminal and "NO_COLOR" not in os.environ)
+    # The thread that writes begins here. A signal that it took would not reach those who wait for signals.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        _core.configure_logging(chosen, 1 + verbosity, terminal and "NO_COLOR" not in os.environ)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def settings() -> tuple[Format | None, int]:
