@@ -97,7 +97,9 @@ def test_sessions(tmp_path: Path) -> None:
             assert (known["path"], known["query_string"]) == ("/facts", "a=b")
             assert fields["origin"] == f"https://{server.address}"
             assert act("the_server_closes") == [7, "enough"]
-            read, written = act("the_server_resets")
+            resets = act("the_server_resets")
+            assert isinstance(resets, list), resets
+            read, written = resets
             assert read == ["WebTransportError", "stream", 41]
             # Chromium may find that nobody takes it before it has heard why.
             assert written in (["WebTransportError", "stream", 40], ["NetworkError", None, None])
