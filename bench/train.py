@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.server import free_port
+
 import velocity
 
 if TYPE_CHECKING:
@@ -118,13 +120,6 @@ def proxies(folder: Path, plain: int, site: int, trust: Path) -> Path:
     file = folder / "front.simple.yaml"
     file.write_text(json.dumps({"content": {"proxies": entries}}), "utf-8")
     return file
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextlib.contextmanager

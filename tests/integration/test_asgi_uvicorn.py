@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from support.application import PLACES, PROGRAMS, facts, serving
 from support.clients import PROTOCOLS, ask
 from support.engine import make
 from support.http1 import Http1, connect
+from support.oidc import free_port
 from support.server import Server, velocity
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ async def app(scope, receive, send):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make(tmp_path_factory.mktemp("certificate"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_a_whole_command_line(tmp_path: Path, pair: Pair) -> None:

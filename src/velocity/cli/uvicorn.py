@@ -25,6 +25,8 @@ class _Rule(NamedTuple):
     has_value: bool = True
     note: str = ""
     """What to say of it."""
+    instead: str = ""
+    """What to do where it is refused; empty where it is not."""
     is_switch: bool = False
     """Whether it is a flag without a value here."""
 
@@ -38,13 +40,9 @@ def _nothing(why: str = "", *, has_value: bool = True) -> _Rule:
     return _Rule(has_value=has_value, note=why)
 
 
-def _refused(name: str, why: str, hint: str) -> _Rule:
+def _refused(why: str, instead: str) -> _Rule:
     """It would change whom the server trusts, or where it can be reached: nothing to pass over."""
-
-    def refuse(_: str) -> list[str]:
-        raise ConfigError("OPTION_UNKNOWN", f"{name} is uvicorn's: {why}", hint)
-
-    return _Rule(refuse)
+    return _Rule(note=why, instead=instead)
 
 
 def _client_auth(value: str) -> list[str]:
@@ -87,14 +85,13 @@ _RULES = {
     "--ssl-ca-certs": _renamed("--client-ca"),
     "--ssl-cert-reqs": _Rule(_client_auth),
     "--ssl-keyfile-password": _refused(
-        "--ssl-keyfile-password",
         "keys are not encrypted here, but private to their user",
         "openssl pkey -in KEY -out PLAIN, and chmod 600 PLAIN",
     ),
-    "--ssl-version": _refused("--ssl-version", _TLS, "leave it out, or see --profile"),
-    "--ssl-ciphers": _refused("--ssl-ciphers", _TLS, "leave it out, or see --profile"),
-    "--uds": _refused("--uds", "clients come by TLS, to an address", "name one with --listen"),
-    "--fd": _refused("--fd", "clients come by TLS, to an address", "name one with --listen"),
+    "--ssl-version": _refused(_TLS, "leave it out, or see --profile"),
+    "--ssl-ciphers": _refused(_TLS, "leave it out, or see --profile"),
+    "--uds": _refused("clients come by TLS, to an address", "name one with --listen"),
+    "--fd": _refused("clients come by TLS, to an address", "name one with --listen"),
     "--forwarded-allow-ips": _Rule(_networks),
     "--proxy-headers": _nothing(has_value=False),
     "--no-proxy-headers": _nothing(has_value=False),
@@ -147,6 +144,8 @@ def translate(arguments: list[str]) -> tuple[list[str], list[str]]:
             if not rest:
                 raise ConfigError("OPTION_INVALID", f"{name} needs a value", "velocity serve --help lists every flag")
             value = rest.popleft()
+        if rule.instead:
+            raise ConfigError("OPTION_UNKNOWN", f"{name} is uvicorn's: {rule.note}", rule.instead)
         words += rule.words(value)
         if rule.note:
             notes.append(f"{name} says nothing here: {rule.note}")
